@@ -1,0 +1,143 @@
+"""Every error that podsquad raises on purpose.
+
+    PodsquadError
+    ├── SettingsError      a setting is unknown, out of range or does not fit the others    exit 64
+    ├── DataError          the data cannot be read, or too much of it is bad                exit 65
+    ├── InputMissingError  a file or folder that a setting names is not there               exit 66
+    ├── InternalError      podsquad or a runtime broke its own promise: a bug               exit 70
+    │   └── DivergedError  the loss became NaN or infinite                                  exit 70
+    ├── StoreError         the store cannot be written or read                              exit 73
+    │   └── DiskFullError  no space is left where the store, or a scratch file, lies        exit 74
+    └── TemporaryError     the same again may well succeed: network, killed child           exit 75
+        └── StoppedError   asked to stop; what was done is saved and will be reused         exit 75
+
+A message has three parts: what happened (with the values), why it matters or what likely caused it, and what
+to do. The exit codes are those of sysexits.h; a retry makes sense for TemporaryError alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Dict, Iterator, Optional, Type
+
+
+class PodsquadError(Exception):
+    """Carry a headline, the likely cause and the way out of a failure that podsquad foresaw.
+
+    ``str(error)`` is one paragraph whose first line says everything a log's reader needs at once.
+    """
+
+    exit_code = 70
+    heals = False  # True: the same again, unchanged, may succeed
+
+    def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.do = do
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append("Why: " + self.why)
+        if self.do:
+            lines.append("Do: " + self.do)
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple:  # type: ignore[type-arg]
+        return (_rebuild, (type(self), self.what, self.why, self.do))
+
+
+class SettingsError(PodsquadError):
+    """A setting is unknown, out of range, or does not fit the others."""
+
+    exit_code = 64
+
+
+class DataError(PodsquadError):
+    """The data cannot be read as what it claims to be, or too much of it is bad."""
+
+    exit_code = 65
+
+
+class InputMissingError(PodsquadError):
+    """A file or folder that a setting or an argument names is not there."""
+
+    exit_code = 66
+
+
+class InternalError(PodsquadError):
+    """podsquad or one of its runtimes broke a promise of its own."""
+
+    exit_code = 70
+
+
+class DivergedError(InternalError):
+    """The training's loss became NaN or infinite; no checkpoint was written after it."""
+
+
+class StoreError(PodsquadError):
+    """The store cannot be read or written."""
+
+    exit_code = 73
+
+
+class DiskFullError(StoreError):
+    """No space is left on the device that holds the store or a scratch file."""
+
+    exit_code = 74
+
+
+class TemporaryError(PodsquadError):
+    """Something outside podsquad failed in a way that often heals by itself."""
+
+    exit_code = 75
+    heals = True
+
+
+class StoppedError(TemporaryError):
+    """A stop was asked for; what was done so far is saved and will be reused."""
+
+
+def _rebuild(kind: Type[PodsquadError], what: str, why: str, do: str) -> PodsquadError:
+    return kind(what, why=why, do=do)
+
+
+def all_errors(root: Type[PodsquadError] = PodsquadError) -> Iterator[Type[PodsquadError]]:
+    """Yield ``root`` and every class below it, parents before children."""
+    yield root
+    for child in root.__subclasses__():
+        yield from all_errors(child)
+
+
+def error_named(name: str) -> Type[PodsquadError]:
+    """Return the class of that name, or InternalError for a name that is none of ours."""
+    by_name: Dict[str, Type[PodsquadError]] = {kind.__name__: kind for kind in all_errors()}
+    return by_name.get(name, InternalError)
+
+
+def from_os_error(error: OSError, doing: str) -> PodsquadError:
+    """Translate an operating system's refusal into the tree above; ``doing`` completes "while ...".
+
+    Full disks, read-only places and missing rights become StoreErrors with a way out; anything else keeps its
+    number and text.
+    """
+    where = str(error.filename) if error.filename else "the store"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            "no space left for {} while {}".format(where, doing),
+            why="the disk or the quota is full; nothing half-made was kept",
+            do="free some space (or set store.path to a larger disk) and run the same command again: finished "
+            "stages are reused",
+        )
+    reasons: Dict[Optional[int], str] = {
+        errno.EACCES: "this user may not write there",
+        errno.EPERM: "this user may not write there",
+        errno.EROFS: "the file system is mounted read-only",
+        errno.ENOTDIR: "a part of that path is a file, not a folder",
+    }
+    return StoreError(
+        "cannot use {} while {}: {}".format(where, doing, error.strerror or error),
+        why=reasons.get(error.errno, "the operating system refused (errno {})".format(error.errno)),
+        do="make that path writable, or choose another store with --set store.path=FOLDER",
+    )

@@ -1,0 +1,182 @@
+"""The protocol between a stage and a runtime: a job file in, events out, an exit code at the end.
+
+A runtime is started as ``<python> -m podsquad.runtimes.<name> job.json``. It writes events, one JSON object a line,
+to its standard output; whatever libraries print there goes to standard error instead. It ends with the exit code of
+``podsquad.errors`` that fits, after a ``failure`` event that names the error. SIGTERM, and the end of its standard
+input (its parent died), mean: save a checkpoint and end with 75.
+
+Standard library only; runs on Python 3.8.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Union
+
+from podsquad.errors import DataError, InternalError, PodsquadError, StoppedError, from_os_error
+from podsquad.store.durable import write_json
+
+VERBS = ("compile", "train", "predict")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One order to a runtime.
+
+    ``inputs`` names folders to read; ``output`` is an empty folder to fill; ``work`` is a folder that outlives a
+    failed attempt (checkpoints); ``settings`` holds the sections of podsquad's settings that the verb reads.
+    """
+
+    verb: str
+    inputs: Dict[str, str]
+    output: str
+    work: str
+    settings: Dict[str, Any] = field(default_factory=dict)
+
+    def write(self, path: Union[str, Path]) -> None:
+        """Write the job file durably."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Union[str, Path]) -> "Job":
+        """Read a job file. Raises DataError when it is not one."""
+        try:
+            raw = json.loads(Path(path).read_text(encoding="utf-8"))
+            job = cls(**raw)
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError("cannot read the job file {}: {}".format(path, error)) from error
+        if job.verb not in VERBS:
+            raise DataError("unknown verb {!r} in the job file {}".format(job.verb, path))
+        return job
+
+
+class Events:
+    """Write events to the stage that started this process, one JSON object a line, thread-safe.
+
+    Kinds and their fields: ``log`` (level, message); ``progress`` (step, total_steps, and what is known of loss,
+    learning_rate, samples_per_second, seconds_left); ``checkpoint`` (step); ``decision`` (name, value, reason);
+    ``failure`` (error, what, why, do). ``progress`` is thinned to one per ``progress_interval_seconds``; the first and the last
+    step always pass.
+    """
+
+    def __init__(self, stream: IO[str], progress_interval_seconds: float = 0.5) -> None:
+        self._stream = stream
+        self._interval_seconds = progress_interval_seconds
+        self._next_progress = 0.0
+        self._lock = threading.Lock()
+
+    def _emit(self, event: Mapping[str, Any]) -> None:
+        line = json.dumps(event, ensure_ascii=False)
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Send a line for the log."""
+        self._emit({"event": "log", "level": level, "message": message})
+
+    def progress(self, step: int, total_steps: int, **figures: Optional[float]) -> None:
+        """Send how far the work is, with figures that are known."""
+        now = time.monotonic()
+        if now < self._next_progress and 1 < step < total_steps:
+            return
+        self._next_progress = now + self._interval_seconds
+        known = {name: value for name, value in figures.items() if value is not None}
+        self._emit({"event": "progress", "step": step, "total_steps": total_steps, **known})
+
+    def checkpoint(self, step: int) -> None:
+        """Say that a checkpoint of that step is complete on the disk."""
+        self._emit({"event": "checkpoint", "step": step})
+
+    def decision(self, name: str, value: Any, reason: str) -> None:
+        """Say what was decided without being told, and why."""
+        self._emit({"event": "decision", "name": name, "value": value, "reason": reason})
+
+    def failure(self, error: PodsquadError) -> None:
+        """Say why the process is about to end with an error's exit code."""
+        kind = type(error).__name__
+        self._emit({"event": "failure", "error": kind, "what": error.what, "why": error.why, "do": error.do})
+
+
+class StopRequest:
+    """Becomes true when the process should save what it has and end with 75."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason = ""
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def set(self, reason: str) -> None:
+        """Ask for the stop; the first reason stays."""
+        self.reason = self.reason or reason
+        self._event.set()
+
+    def raise_if_set(self, saved: str) -> None:
+        """Raise StoppedError when a stop was asked for; ``saved`` says what was kept."""
+        if self:
+            raise StoppedError("{}; {}".format(self.reason, saved), do="run the same again: it goes on from there")
+
+
+Verb = Callable[[Job, Events, StopRequest], None]
+
+
+def runtime_main(verbs: Mapping[str, Verb], arguments: List[str]) -> int:
+    """Run one job and return the process's exit code. Never raises.
+
+    ``arguments`` are the job file's path alone. Errors of ``podsquad.errors`` end with their own exit code and a
+    failure event; any other exception is an InternalError whose traceback goes to standard error.
+    """
+    events = Events(_claim_standard_output())
+    stop = StopRequest()
+    try:
+        if len(arguments) != 1:
+            raise InternalError("a runtime takes one argument, the job file; got {}".format(len(arguments)))
+        signal.signal(signal.SIGTERM, lambda *_: stop.set("SIGTERM received"))
+        # Ctrl-C reaches the whole terminal; the stage answers it by sending SIGTERM.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _watch_parent(stop)
+        job = Job.read(arguments[0])
+        verbs[job.verb](job, events, stop)
+        return 0
+    except PodsquadError as error:
+        failure = error
+    except OSError as error:
+        traceback.print_exc()
+        failure = from_os_error(error, "running the job")
+    except MemoryError:
+        traceback.print_exc()
+        failure = InternalError("out of memory", do="lower training.micro_batch_tokens")
+    except Exception as error:
+        traceback.print_exc()
+        failure = InternalError("{}: {}".format(type(error).__name__, error), why="a bug, or a library's refusal")
+    events.failure(failure)
+    return failure.exit_code
+
+
+def _claim_standard_output() -> IO[str]:
+    """Keep the real standard output for events and send everything else that is printed to standard error."""
+    events_handle = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return os.fdopen(events_handle, "w", encoding="utf-8")
+
+
+def _watch_parent(stop: StopRequest) -> None:
+    """Ask for a stop when standard input ends: its other end is held by the parent and closes with it."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        stop.set("the process that started this one is gone")
+
+    threading.Thread(target=wait, name="parent-watch", daemon=True).start()

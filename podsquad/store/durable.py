@@ -1,0 +1,82 @@
+"""The one way in which podsquad writes what must survive.
+
+A file is written under a temporary name beside its place, flushed to the disk, renamed, and its folder flushed.
+A folder is built aside and appears by one rename. After a kill at any instant the name holds the old content or
+the new one, never a part. This module also runs on Python 3.8 (the IPU runtime).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Iterator, Union
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: keys sorted, no spaces, UTF-8 kept, NaN refused (ValueError)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@contextmanager
+def durable_file(path: Union[str, Path]) -> Iterator[IO[bytes]]:
+    """Yield a binary file that appears at ``path``, complete and on the disk, when the block ends well.
+
+    If the block raises, nothing appears and what stood at ``path`` before stays. Raises OSError as the system does.
+    """
+    target = Path(path)
+    aside = target.with_name(TEMPORARY_PREFIX + uuid.uuid4().hex)
+    try:
+        with open(aside, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, target)
+        flush_folder(target.parent)
+    except BaseException:
+        if aside.exists():
+            aside.unlink()
+        raise
+
+
+def write_bytes(path: Union[str, Path], content: bytes) -> None:
+    """Write ``content`` durably to ``path``."""
+    with durable_file(path) as file:
+        file.write(content)
+
+
+def write_json(path: Union[str, Path], value: Any) -> None:
+    """Write ``value`` durably as indented JSON with sorted keys and a closing newline (the same bytes each time)."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode("utf-8"))
+
+
+def move_folder(source: Union[str, Path], target: Union[str, Path]) -> None:
+    """Flush every file below ``source`` to the disk, then let the folder appear at ``target`` by one rename.
+
+    Both must lie on one file system. Raises OSError if ``target`` exists and is not an empty folder.
+    """
+    source, target = Path(source), Path(target)
+    for folder, _, names in os.walk(source):
+        for name in names:
+            _flush(os.path.join(folder, name))
+        flush_folder(folder)
+    os.rename(source, target)
+    flush_folder(target.parent)
+
+
+def flush_folder(folder: Union[str, Path]) -> None:
+    """Make the names inside ``folder`` survive a crash of the machine."""
+    _flush(folder)
+
+
+def _flush(path: Union[str, Path]) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
