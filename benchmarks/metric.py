@@ -1,0 +1,106 @@
+"""The SQuAD metric: podsquad's against torchmetrics and a restatement of the official program.
+
+    python -m benchmarks.metric
+
+Real annotations from ../shared/data/squad where they are, the demo world's otherwise; predictions are
+annotations, cut, lengthened or taken from another question. All run in one process, turn by turn; medians.
+podsquad's memo is emptied before each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import compare, write_result
+from podsquad.data.demo.world import make_demo_world
+from podsquad.data.squad import Record, iterate_squad, parse_squad
+from podsquad.evaluation.squad_metric import score_answers, split_words
+from tests.evaluation.official_squad_metric import evaluate
+
+SHARED = Path(__file__).resolve().parents[2] / "shared/data/squad"
+RESULT = Path(__file__).parent / "results/metric.json"
+
+
+def main() -> None:
+    """Run, compare the scores, print and write the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    from torchmetrics.text import SQuAD
+
+    records, source = _records()
+    annotations = [[answer.text for answer in record.answers] for record in records]
+    predictions = _predictions(annotations)
+    guesses = [
+        {"id": record.id, "prediction_text": text} for record, text in zip(records, predictions, strict=True)
+    ]
+    truths: list[Any] = [
+        {"id": record.id, "answers": {"text": texts, "answer_start": [0] * len(texts)}}
+        for record, texts in zip(records, annotations, strict=True)
+    ]
+
+    def with_torchmetrics() -> tuple[float, float]:
+        metric = SQuAD()
+        metric.update(guesses, truths)
+        scores = metric.compute()
+        return scores["exact_match"].item(), scores["f1"].item()
+
+    def official() -> tuple[float, float]:
+        return evaluate(predictions, annotations)
+
+    def ours() -> tuple[float, float]:
+        split_words.cache_clear()
+        scores = score_answers(predictions, annotations)
+        return scores.exact_match, scores.f1
+
+    # torchmetrics sums in float32, the official program in float64 as podsquad does.
+    theirs, true, mine = with_torchmetrics(), official(), ours()
+    times = compare(
+        {"torchmetrics": with_torchmetrics, "official_restated": official, "podsquad": ours}, options.rounds
+    )
+    write_result(
+        RESULT,
+        times,
+        {
+            "questions": len(records),
+            "annotations": sum(map(len, annotations)),
+            "source": source,
+            "podsquad": list(mine),
+            "official_restated": list(true),
+            "torchmetrics": list(theirs),
+            "equal_to_official": mine == true,
+        },
+        libraries=("torch", "torchmetrics"),
+    )
+
+
+def _records() -> tuple[list[Record], str]:
+    if SHARED.is_dir():
+        parts = [parse_squad((SHARED / name).read_bytes()) for name in ("train.json", "dev.json")]
+        return [record for part in parts for record in part], "SQuAD (shared/data/squad)"
+    return list(iterate_squad(make_demo_world(1984, 10, 3000).validation)), "demo world"
+
+
+def _predictions(annotations: list[list[str]]) -> list[str]:
+    draw = random.Random(1984)
+    predictions = []
+    for texts in annotations:
+        text = draw.choice(texts)
+        kind = draw.random()
+        if kind > 0.9:
+            text = draw.choice(draw.choice(annotations))
+        elif kind > 0.8:
+            text = " ".join(text.split()[:2])
+        elif kind > 0.7:
+            text = f"in the {text}, as"
+        predictions.append(text)
+    return predictions
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""The evaluation stage on small artifacts: its files, their agreement, equal bytes, and its refusals."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from podsquad.config.settings import EvaluationSettings
+from podsquad.data.arrow import FEATURES_SCHEMA
+from podsquad.data.dataset import write_split
+from podsquad.data.squad import Answer, Record
+from podsquad.errors import DataError, InternalError, StoreError
+from podsquad.evaluation.report import build_evaluation, read_metrics
+from tests.evaluation.official_squad_metric import evaluate
+
+CONTEXT = "Ada wrote | it in 1843 and Bob read it"
+WORDS = CONTEXT.split()
+FILES = [
+    "metrics.json",
+    "nbest.jsonl",
+    "plots/f1_by_slice.png",
+    "plots/loss.png",
+    "predictions.json",
+    "questions.jsonl",
+    "report.md",
+]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The folders of one evaluation."""
+
+    root: Path
+
+    def build(self, name: str = "out") -> Path:
+        output = self.root / name
+        output.mkdir(exist_ok=True)
+        root = self.root
+        build_evaluation(
+            EvaluationSettings(num_best=6),
+            root / "dataset",
+            root / "features",
+            root / "logits",
+            root / "model",
+            output,
+        )
+        return output
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Inputs:
+    """Twelve questions on one context; the model answers every third with a wrong word."""
+    for name in ("dataset", "features", "logits", "model"):
+        (tmp_path / name).mkdir()
+    starts = np.cumsum([0] + [len(word) + 1 for word in WORDS[:-1]])
+    records, rows, start_logits, end_logits = [], [], [], []
+    for number in range(12):
+        truth = 0 if number % 2 else 5
+        text = WORDS[truth]
+        records.append(
+            Record(
+                f"q{number}", f"t{number % 3}", CONTEXT, "Who?", (Answer(text, int(starts[truth])),), "row"
+            )
+        )
+        length = len(WORDS) + 4
+        rows.append(
+            {
+                "question_index": number,
+                "context_start": 3,
+                "context_length": len(WORDS),
+                "start_position": 0,
+                "end_position": 0,
+                "input_ids": [0] * length,
+                "char_starts": starts.tolist(),
+                "char_ends": [int(s) + len(word) for s, word in zip(starts, WORDS, strict=True)],
+            }
+        )
+        peak = 3 + (2 if number % 3 == 0 else truth)
+        logits = np.full(length, -4.0, np.float32)
+        logits[peak] = 4.0 + number / 10
+        start_logits.append(logits)
+        end_logits.append(logits)
+    write_split(tmp_path / "dataset/validation.arrow", records)
+    with pa.ipc.new_file(tmp_path / "features/validation.arrow", FEATURES_SCHEMA) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, FEATURES_SCHEMA))
+    np.save(tmp_path / "logits/start_logits.npy", np.concatenate(start_logits))
+    np.save(tmp_path / "logits/end_logits.npy", np.concatenate(end_logits))
+    lines = [json.dumps({"step": n, "loss": 3.0 / n, "learning_rate": 0.1}) + "\n" for n in range(1, 9)]
+    (tmp_path / "model/history.jsonl").write_text("".join(lines))
+    (tmp_path / "model/training.json").write_text(json.dumps({"steps": 8, "mean_loss": 1.25}))
+    return Inputs(tmp_path)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_an_evaluation_holds_its_files_and_they_agree(inputs: Inputs) -> None:
+    output = inputs.build()
+    assert sorted(digests(output)) == FILES
+    metrics = read_metrics(output)
+    predictions = json.loads((output / "predictions.json").read_text(encoding="utf-8"))
+    texts = [WORDS[2] if n % 3 == 0 else WORDS[0 if n % 2 else 5] for n in range(12)]
+    assert predictions == {f"q{n}": text for n, text in enumerate(texts)}
+    truths = [[WORDS[0 if n % 2 else 5]] for n in range(12)]
+    assert (metrics["exact_match"], metrics["f1"]) == evaluate(texts, truths)
+    assert (metrics["num_questions"], metrics["num_articles"], metrics["num_empty"]) == (12, 3, 0)
+    rows = read_lines(output / "questions.jsonl")
+    assert [row["prediction"] for row in rows] == texts
+    assert 100.0 * sum(row["f1"] for row in rows) / 12 == metrics["f1"]
+    assert all(CONTEXT[row["char_start"] : row["char_end"]] == row["prediction"] for row in rows)
+    best = read_lines(output / "nbest.jsonl")
+    assert [row["best"][0]["text"] for row in best] == texts
+    assert max(len(row["best"]) for row in best) <= 5
+
+
+def test_the_report_is_for_people(inputs: Inputs) -> None:
+    text = (inputs.build() / "report.md").read_text(encoding="utf-8")
+    assert "Exact match **66.67**, F1 **66.67** on 12 questions about 3 articles." in text
+    assert "Trained for 8 optimizer steps, mean loss 1.2500." in text
+    # The surest mistake comes first, and a bar in an answer does not break the table.
+    assert text.split("## The surest mistakes")[1].splitlines()[4].startswith("| Who? | \\| | Ada |")
+
+
+def test_equal_inputs_give_equal_bytes(inputs: Inputs) -> None:
+    assert digests(inputs.build("one")) == digests(inputs.build("two"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        pytest.param("logits/start_logits.npy", b"", InternalError, id="empty-logits"),
+        pytest.param("logits/end_logits.npy", b"\x93NUMPY", InternalError, id="cut-logits"),
+        pytest.param("model/history.jsonl", b"{", InternalError, id="cut-history"),
+        pytest.param("model/history.jsonl", b"", DataError, id="empty-history"),
+        pytest.param("model/training.json", None, InternalError, id="no-training-record"),
+        pytest.param("features/validation.arrow", b"x", DataError, id="no-features"),
+        pytest.param("dataset/validation.arrow", None, DataError, id="no-dataset"),
+    ],
+)
+def test_broken_inputs_are_refused(
+    inputs: Inputs, name: str, content: bytes | None, kind: type[Exception]
+) -> None:
+    path = inputs.root / name
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(kind, match=path.stem):
+        inputs.build()
+
+
+def test_pickled_logits_are_never_unpacked(inputs: Inputs) -> None:
+    path = inputs.root / "logits/start_logits.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InternalError, match="start_logits"):
+        inputs.build()
+
+
+def test_an_output_that_cannot_be_written_is_a_store_error(inputs: Inputs) -> None:
+    (inputs.root / "out").mkdir()
+    (inputs.root / "out/plots").write_text("a file")
+    with pytest.raises(StoreError, match="writing the evaluation"):
+        inputs.build()
+
+
+def test_metrics_that_are_not_there_are_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"metrics\.json"):
+        read_metrics(tmp_path)
