@@ -63,8 +63,8 @@ class Events:
 
     Kinds and their fields: ``log`` (level, message); ``progress`` (step, total_steps, and what is known of loss,
     learning_rate, samples_per_second, seconds_left); ``checkpoint`` (step); ``decision`` (name, value, reason);
-    ``failure`` (error, what, why, do). ``progress`` is thinned to one per ``progress_interval_seconds``; the first and the last
-    step always pass.
+    ``failure`` (error, what, why, do). ``progress`` is thinned to one per ``progress_interval_seconds``; the first and
+    the last step always pass.
     """
 
     def __init__(self, stream: IO[str], progress_interval_seconds: float = 0.5) -> None:

@@ -1,0 +1,182 @@
+"""The ``podsquad`` command. Nothing heavy is imported before a verb needs it; only ``run`` imports Prefect.
+
+Exit codes: 0 done; 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be used,
+74 disk full, 75 try again (podsquad/errors.py).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import click
+import typer
+
+from podsquad import __version__
+from podsquad.errors import InternalError, PodsquadError, SettingsError
+
+if TYPE_CHECKING:
+    from podsquad.config.settings import Settings, StageName
+
+TRACEBACK_VARIABLE = "PODSQUAD_TRACEBACK"
+
+app = typer.Typer(
+    name="podsquad",
+    help="Retrain a question-answering model every night, and never publish a worse one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+ProfileOption = Annotated[str | None, typer.Option("--profile", help="Settings to begin with: demo, cpu, gpu.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change a setting; may be repeated.")
+]
+RefreshOption = Annotated[
+    list[str] | None, typer.Option("--refresh", metavar="STAGE", help="Run a stage in any case; may be repeated.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    profile: ProfileOption = None, set_: SetOption = None, refresh: RefreshOption = None, json: JsonOption = False
+) -> None:
+    """Retrain once: six stages, those that are made already reused."""
+    from podsquad.command.run import run_retraining
+
+    settings, overrides = _settings(profile, set_)
+    run_retraining(settings, overrides, _stages(refresh), as_json=json)
+
+
+@app.command()
+def plan(
+    profile: ProfileOption = None, set_: SetOption = None, refresh: RefreshOption = None, json: JsonOption = False
+) -> None:
+    """Show what would run or be reused and why, and what stands in the way. Nothing is changed."""
+    from podsquad.command.show import show_plan
+    from podsquad.plan import make_plan
+    from podsquad.preflight import first_failure
+
+    settings, _ = _settings(profile, set_)
+    made = make_plan(settings, frozenset(_stages(refresh)))
+    show_plan(made, as_json=json)
+    if failure := first_failure(made.checks):
+        raise typer.Exit(failure.exit_code)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    context: Annotated[str | None, typer.Option(help="The text that holds the answer.")] = None,
+    context_file: Annotated[Path | None, typer.Option(help="A file with that text.")] = None,
+    model: Annotated[Path | None, typer.Option(help="A model's folder; nothing: what the profile published.")] = None,
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer a question about a text of any length."""
+    from podsquad.command.show import show_answer
+    from podsquad.question import answer_question, published_model, read_context
+
+    settings, _ = _settings(profile, set_)
+    text = read_context(context, context_file)
+    show_answer(answer_question(model or published_model(settings.publish), question, text), as_json=json)
+
+
+@app.command()
+def score(
+    data: Annotated[Path, typer.Option(help="Questions: SQuAD v1.1 JSON, also .gz.")],
+    predictions: Annotated[Path, typer.Option(help='Answers in the official form: {"id": "text"}.')],
+    json: JsonOption = False,
+) -> None:
+    """Score answers by the official SQuAD v1.1 metric."""
+    from podsquad.command.show import show_scores
+    from podsquad.evaluation.squad_metric import score_files
+
+    show_scores(score_files(data, predictions), as_json=json)
+
+
+@config_app.command("show")
+def config_show(profile: ProfileOption = None, set_: SetOption = None, json: JsonOption = False) -> None:
+    """Show every setting: its value, where it comes from, which stages it shapes."""
+    from podsquad.command.show import show_settings
+    from podsquad.config.load import load_settings, parse_overrides
+
+    show_settings(load_settings(profile, parse_overrides(set_ or ()), os.environ), as_json=json)
+
+
+def _settings(profile: str | None, assignments: list[str] | None) -> tuple[Settings, dict[str, str]]:
+    from podsquad.config.load import load_settings, parse_overrides
+
+    overrides = parse_overrides(assignments or ())
+    return load_settings(profile, overrides, os.environ).settings, overrides
+
+
+def _stages(names: list[str] | None) -> list[StageName]:
+    from podsquad.config.settings import STAGE_NAMES
+
+    known = {str(name): name for name in STAGE_NAMES}
+    if unknown := [name for name in names or () if name not in known]:
+        raise SettingsError(f"there is no stage {unknown[0]!r}", do="choose from: " + ", ".join(known))
+    return [known[name] for name in names or ()]
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command and exit with its code; errors are told in words."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        sys.exit(_call(arguments))
+    except PodsquadError as error:
+        _fail(error, arguments)
+    except KeyboardInterrupt:
+        print("stopped; what was done is kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of the output has gone; nothing is left to tell it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except Exception as error:
+        unforeseen = InternalError(
+            f"{type(error).__name__}: {error}",
+            why="podsquad did not foresee this: a bug",
+            do=f"run again with {TRACEBACK_VARIABLE}=1 and report what it prints",
+        )
+        unforeseen.__cause__ = error
+        _fail(unforeseen, arguments)
+
+
+def _call(arguments: list[str]) -> Any:
+    try:
+        return app(args=arguments, standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 0
+    except click.UsageError as error:
+        raise SettingsError(error.format_message(), do="podsquad --help lists the verbs and their options") from None
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
+
+
+def _fail(error: PodsquadError, arguments: list[str]) -> NoReturn:
+    from podsquad.terminal import error_json, print_error, print_json
+
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error)
+    print_error(error)
+    if "--json" in arguments:
+        print_json(error_json(error))
+    sys.exit(error.exit_code)

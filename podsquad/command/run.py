@@ -1,0 +1,84 @@
+"""``podsquad run``: the Prefect flow in this process, with its own quiet Prefect unless the caller has one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import time
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from podsquad.config.settings import Settings, StageName
+from podsquad.errors import StoppedError, from_os_error
+from podsquad.preflight import first_failure, run_checks
+from podsquad.terminal import print_json, print_table, told_on_terminal
+
+PREFECT_HOME = Path(".podsquad/prefect")
+
+
+def run_retraining(
+    settings: Settings, overrides: Mapping[str, str], refresh: list[StageName], *, as_json: bool
+) -> None:
+    """Run the flow and print its report. Raises the errors of podsquad.errors."""
+    if failure := first_failure(run_checks(settings)):
+        raise failure
+    started = time.monotonic()
+    with told_on_terminal():
+        logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
+        prepare_prefect(os.environ)
+        report = _run_flow(settings.profile, dict(overrides), refresh)
+    report["seconds"] = round(time.monotonic() - started, 2)
+    if as_json:
+        print_json(report)
+    else:
+        _print_report(report)
+
+
+def prepare_prefect(environ: MutableMapping[str, str], home: Path = PREFECT_HOME) -> None:
+    """Set, before Prefect is imported, what keeps it quiet and a stranger's own Prefect untouched.
+
+    A home of its own is used only where the caller has not said which Prefect to use; nothing that is set already is
+    changed.
+    """
+    if not {"PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"} & environ.keys():
+        environ["PREFECT_HOME"] = str(home.absolute())
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise from_os_error(error, "making Prefect's home") from error
+    environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # The first start of a temporary server makes its database: 12 s, and up to a minute on a busy machine.
+    environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "podsquad")
+    environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    # The terminal shows the domain's log; Prefect's own goes to its server, where people look at runs.
+    environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def _run_flow(profile: str, overrides: dict[str, str], refresh: list[StageName]) -> dict[str, Any]:
+    from prefect.exceptions import TerminationSignal
+
+    from flows.retrain import retrain
+
+    try:
+        report: dict[str, Any] = retrain(profile=profile, overrides=overrides or None, refresh=refresh or None)
+    except TerminationSignal as signal:
+        raise StoppedError(f"stopped by {signal}", do="run the same again: it goes on from there") from None
+    return report
+
+
+def _print_report(report: Mapping[str, Any]) -> None:
+    rows = [
+        (stage["stage"], stage["state"], f"{stage['seconds']:.1f} s", stage["reason"], stage["path"])
+        for stage in report["stages"]
+    ]
+    print_table(("stage", "state", "time", "reason", "artifact"), rows, right=("time",))
+    print()
+    print(f"exact match {report['exact_match']:.2f}, F1 {report['f1']:.2f} on {report['num_questions']:,} questions")
+    print(f"published   {report['publication']}")
+    print(f"in          {report['seconds']:.1f} s")
+    example = report["example"]
+    print(f"\nask it:     podsquad ask --model {shlex.quote(report['pointer'])} {shlex.quote(example['question'])} \\")
+    print(f"              --context {shlex.quote(example['context'])}")

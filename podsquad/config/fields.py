@@ -1,0 +1,78 @@
+"""Walk over the settings' fields: their dotted names, what they shape, what they hold."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel
+
+from podsquad.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class SettingsField:
+    """One field of the settings; ``name`` is dotted, as ``training.learning_rate``."""
+
+    name: str
+    description: str
+    shapes: tuple[str, ...]  # the stages whose output it alters
+    is_content: bool  # True: the value may be a path, and what lies there counts, not the path
+    may_be_none: bool
+    type_name: str
+
+    def value_in(self, settings: Settings) -> Any:
+        """Return the field's value in ``settings``."""
+        value: Any = settings
+        for part in self.name.split("."):
+            value = getattr(value, part)
+        return value
+
+
+@cache
+def settings_fields() -> dict[str, SettingsField]:
+    """Return every field by its dotted name, in the order of declaration."""
+    return {field.name: field for field in _walk(Settings, "")}
+
+
+def shaping_values(settings: Settings, stage: str) -> dict[str, Any]:
+    """Return the JSON values of the fields that shape ``stage``, by dotted name."""
+    dumped = settings.model_dump(mode="json")
+    values = {}
+    for name, field in settings_fields().items():
+        if stage in field.shapes:
+            value: Any = dumped
+            for part in name.split("."):
+                value = value[part]
+            values[name] = value
+    return values
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[SettingsField]:
+    for name, info in model.model_fields.items():
+        annotation = info.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _walk(annotation, f"{prefix}{name}.")
+            continue
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        shapes = typing.cast(list[str], extra.get("shapes", []))
+        yield SettingsField(
+            name=prefix + name,
+            description=" ".join((info.description or "").split()),
+            shapes=tuple(shapes),
+            is_content=bool(extra.get("content", False)),
+            may_be_none=types.NoneType in typing.get_args(annotation),
+            type_name=_type_name(annotation),
+        )
+
+
+def _type_name(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(annotation)))
+    if parts := [part for part in typing.get_args(annotation) if part is not types.NoneType]:
+        return " | ".join(map(_type_name, parts))
+    return {"Path": "path", "str": "text"}.get(annotation.__name__, str(annotation.__name__))

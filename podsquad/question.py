@@ -1,0 +1,199 @@
+"""One question about one text, answered by a published model: what ``podsquad ask`` does."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from podsquad.config.settings import EvaluationSettings, PublishSettings
+from podsquad.data.arrow import Ragged
+from podsquad.errors import DataError, InputMissingError, SettingsError
+
+LONGEST_WINDOW_TOKENS = 384
+_WINDOWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best answer: the text between two characters of the context, and how sure the model is of it."""
+
+    text: str
+    char_start: int  # -1 where no answer was found
+    char_end: int  # one past the last
+    probability: float  # share among the candidates
+    score: float  # sum of the two logits
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the answer as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """One question's windows, in the form that the evaluation reads (``answers.Windows``)."""
+
+    question_index: np.ndarray
+    context_start: np.ndarray
+    context_length: np.ndarray
+    input_ids: Ragged
+    char_starts: Ragged
+    char_ends: Ragged
+    token_types: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.question_index)
+
+
+def read_context(text: str | None, file: Path | None) -> str:
+    """Return the context: the text, a file's content, or standard input. Raises SettingsError, InputMissingError."""
+    if text is not None and file is not None:
+        raise SettingsError("a context and a file with a context were given", do="give one of the two")
+    if text is not None:
+        return text
+    if file is None:
+        if sys.stdin.isatty():
+            raise SettingsError("no context was given", do="give --context TEXT or --context-file FILE")
+        return sys.stdin.read()
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputMissingError(f"cannot read {file}: {error.strerror or error}", do="check the path") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}", do="convert it") from error
+
+
+def published_model(settings: PublishSettings) -> Path:
+    """Return the folder of the newest publication. Raises InputMissingError when nothing was published there."""
+    from podsquad.publishing.folder import CURRENT
+
+    pointer = settings.folder / settings.name / CURRENT
+    if not pointer.is_dir():
+        raise InputMissingError(
+            f"nothing is published in {pointer}",
+            do="run podsquad run first, or name a model's folder with --model",
+        )
+    return pointer
+
+
+def answer_question(model_folder: Path, question: str, context: str) -> Answer:
+    """Return the best answer that the model in that folder finds in ``context``, which may be of any length.
+
+    Raises InputMissingError when the folder is not there, DataError when it holds no model that can be loaded,
+    SettingsError for an empty question or context, or a question longer than a window.
+    """
+    if not question.strip() or not context.strip():
+        raise SettingsError("the question or the context is empty", do="give both some text")
+    from podsquad.evaluation.answers import find_answers
+
+    tokenizer, model = _load(model_folder)
+    windows = _make_windows(tokenizer, model.config, question, context)
+    start_logits, end_logits = _predict(model, tokenizer, windows)
+    defaults = EvaluationSettings()
+    found = find_answers(
+        windows,
+        [context],
+        start_logits,
+        end_logits,
+        num_best=defaults.num_best,
+        max_answer_tokens=defaults.max_answer_tokens,
+    )
+    if not found.num_found[0]:
+        return Answer("", -1, -1, 0.0, float("-inf"))
+    start, end = int(found.char_starts[0, 0]), int(found.char_ends[0, 0])
+    return Answer(context[start:end], start, end, float(found.probabilities[0, 0]), float(found.scores[0, 0]))
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    if not folder.is_dir():
+        raise InputMissingError(
+            f"there is no model folder {folder}", do="check --model; podsquad run makes and publishes a model"
+        )
+    from transformers import AutoModelForQuestionAnswering, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        model = AutoModelForQuestionAnswering.from_pretrained(str(folder), dtype="float32")
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"cannot load a question-answering model from {folder}: {str(error).splitlines()[0]}",
+            why="the folder is not what save_pretrained or podsquad writes, or a file in it is damaged",
+            do="name a published model, or publish again with podsquad run --refresh publish",
+        ) from error
+    if not tokenizer.is_fast:
+        raise SettingsError(
+            f"the tokenizer in {folder} is not a fast one", do="use a model whose folder has a tokenizer.json"
+        )
+    return tokenizer, model.eval()
+
+
+def _make_windows(tokenizer: Any, config: Any, question: str, context: str) -> _Windows:
+    # RoBERTa counts positions from the padding id on.
+    positions = int(getattr(config, "max_position_embeddings", LONGEST_WINDOW_TOKENS))
+    if "roberta" in config.model_type:
+        positions -= config.pad_token_id + 1
+    longest = min(LONGEST_WINDOW_TOKENS, positions)
+    stride = longest // 3  # 128 of 384, as in training
+    question = question.lstrip()
+    if len(tokenizer(question, "")["input_ids"]) + stride >= longest:
+        raise SettingsError(
+            f"the question is too long: {len(question)} characters",
+            why=f"the model reads windows of {longest} tokens, which must hold the question and some context",
+            do="ask a shorter question",
+        )
+    encoded = tokenizer(
+        question,
+        context,
+        truncation="only_second",
+        max_length=longest,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    first_tokens, counts, char_starts, char_ends = [], [], [], []
+    for row, offsets in enumerate(encoded["offset_mapping"]):
+        places = [place for place, part in enumerate(encoded.sequence_ids(row)) if part == 1]
+        first_tokens.append(places[0] if places else 0)
+        counts.append(len(places))
+        char_starts.append(np.array([offsets[place][0] for place in places], np.int32))
+        char_ends.append(np.array([offsets[place][1] for place in places], np.int32))
+    ids = [np.array(row, np.int32) for row in encoded["input_ids"]]
+    return _Windows(
+        question_index=np.zeros(len(ids), np.int32),
+        context_start=np.array(first_tokens, np.int32),
+        context_length=np.array(counts, np.int32),
+        input_ids=_ragged(ids),
+        char_starts=_ragged(char_starts),
+        char_ends=_ragged(char_ends),
+        token_types=encoded.get("token_type_ids", []),
+    )
+
+
+def _ragged(rows: list[np.ndarray]) -> Ragged:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return Ragged(np.concatenate(rows), offsets)
+
+
+def _predict(model: Any, tokenizer: Any, windows: _Windows) -> tuple[np.ndarray, np.ndarray]:
+    import torch
+
+    starts, ends = [], []
+    for first in range(0, len(windows), _WINDOWS_AT_ONCE):
+        rows = range(first, min(first + _WINDOWS_AT_ONCE, len(windows)))
+        batch = {"input_ids": [windows.input_ids[row].tolist() for row in rows]}
+        if "token_type_ids" in tokenizer.model_input_names:
+            batch["token_type_ids"] = [windows.token_types[row] for row in rows]
+        with torch.inference_mode():
+            output = model(**tokenizer.pad(batch, return_tensors="pt"))
+        for place, row in enumerate(rows):
+            own = len(windows.input_ids[row])
+            starts.append(output.start_logits[place, :own].float().numpy())
+            ends.append(output.end_logits[place, :own].float().numpy())
+    return np.concatenate(starts), np.concatenate(ends)

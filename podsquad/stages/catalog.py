@@ -1,0 +1,73 @@
+"""The six stages, in the order of a run."""
+
+from __future__ import annotations
+
+from podsquad.config.settings import StageName
+from podsquad.stages import builders
+from podsquad.stages.stage import Stage
+
+_RUNTIME_LIBRARIES = ("torch", "transformers", "safetensors", "numpy", "pyarrow")
+
+STAGES: dict[StageName, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            name="download",
+            artifact="dataset",
+            format_version=1,
+            inputs=(),
+            modules=("podsquad.data.dataset",),
+            libraries=("datasets", "pyarrow"),
+            build=builders.build_download,
+        ),
+        Stage(
+            name="tokenize",
+            artifact="features",
+            format_version=1,
+            inputs=("download",),
+            modules=("podsquad.data.features",),
+            libraries=("tokenizers", "transformers", "pyarrow", "numpy"),
+            build=builders.build_tokenize,
+        ),
+        Stage(
+            name="compile",
+            artifact="executable",
+            format_version=1,
+            inputs=("tokenize",),
+            modules=("podsquad.runtimes.torch.compile",),
+            libraries=(),
+            build=builders.build_compile,
+            runtime_libraries=_RUNTIME_LIBRARIES,
+        ),
+        Stage(
+            name="train",
+            artifact="model",
+            format_version=1,
+            inputs=("tokenize", "compile"),
+            modules=("podsquad.runtimes.torch.train",),
+            libraries=(),
+            build=builders.build_train,
+            runtime_libraries=_RUNTIME_LIBRARIES,
+        ),
+        Stage(
+            name="evaluate",
+            artifact="evaluation",
+            format_version=1,
+            inputs=("download", "tokenize", "train"),
+            modules=("podsquad.runtimes.torch.predict", "podsquad.evaluation.report"),
+            libraries=("numpy", "pyarrow", "matplotlib"),
+            build=builders.build_evaluate,
+            runtime_libraries=_RUNTIME_LIBRARIES,
+        ),
+        Stage(
+            name="publish",
+            artifact="publication",
+            format_version=1,
+            inputs=("download", "tokenize", "train", "evaluate"),
+            modules=("podsquad.publishing.folder", "podsquad.publishing.model_card"),
+            libraries=(),
+            build=builders.build_publish,
+            why_stale=builders.why_publication_is_stale,
+        ),
+    )
+}

@@ -1,0 +1,79 @@
+"""Settings as the work needs them: special words replaced by what they stand for."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from podsquad.config.fields import settings_fields, shaping_values
+from podsquad.config.settings import FeatureSettings, Settings
+from podsquad.data.demo import ENCODER_FOLDER
+from podsquad.errors import InputMissingError
+from podsquad.store.contents import digest_path
+
+DEMO = "demo"  # as features.tokenizer and model.base: the small encoder that ships with podsquad
+_WORDS = {"features.tokenizer": (DEMO, "train"), "model.base": (DEMO, "scratch")}
+
+
+def tokenizer_settings(settings: Settings) -> FeatureSettings:
+    """Return the features' settings with a tokenizer that can be loaded: a folder, a Hub name, or "train"."""
+    features = settings.features
+    return features.model_copy(update={"tokenizer": str(ENCODER_FOLDER)}) if features.tokenizer == DEMO else features
+
+
+def runtime_sections(settings: Settings) -> dict[str, Any]:
+    """Return the sections that a runtime reads, as JSON values; base and device are resolved."""
+    dumped = settings.model_dump(mode="json", include={"model", "training", "runtime", "evaluation"})
+    if settings.model.base == DEMO:
+        dumped["model"]["base"] = str(ENCODER_FOLDER)
+    dumped["runtime"]["device"] = resolve_device(settings.runtime.device)
+    return dumped
+
+
+def resolve_device(device: str) -> str:
+    """Return "cpu" or "cuda"; "auto" means CUDA where the kernel shows an NVIDIA device. Imports no torch."""
+    return device if device != "auto" else "cuda" if _has_nvidia_device() else "cpu"
+
+
+def key_settings(settings: Settings, stage: str) -> dict[str, Any]:
+    """Return the settings that shape ``stage``, as they enter its key.
+
+    A path that a content field names counts by what lies there; "auto" by what it comes to on this machine. Raises
+    InputMissingError for a path that is not there.
+    """
+    values = shaping_values(settings, stage)
+    for name, value in values.items():
+        if name == "runtime.device":
+            values[name] = resolve_device(value)
+        elif settings_fields()[name].is_content and value is not None:
+            values[name] = _content(name, value)
+    return values
+
+
+def names_a_path(name: str) -> bool:
+    """Tell whether a name of a tokenizer or model can only be a path: a Hub name is ``name`` or ``owner/name``."""
+    return name.startswith(("/", ".", "~")) or name.endswith("/") or name.count("/") > 1
+
+
+def _content(name: str, value: str) -> Any:
+    words = _WORDS.get(name)
+    if words and value == DEMO:
+        return {"sha256": digest_path(ENCODER_FOLDER)}
+    if words and value in words:
+        return value
+    path = Path(value).expanduser()
+    if path.exists():
+        return {"sha256": digest_path(path)}
+    if words and not names_a_path(value):
+        return value  # a repository of the Hub
+    raise InputMissingError(
+        f"{name} names {value}, which is not there",
+        why=f"it is looked for from {Path.cwd()}",
+        do=f"check the path, or set another with --set {name}=PATH",
+    )
+
+
+@cache
+def _has_nvidia_device() -> bool:
+    return Path("/dev/nvidiactl").exists()

@@ -1,0 +1,104 @@
+"""Run one stage: find its key, reuse its artifact or build it, and say why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from podsquad.config.settings import Settings, StageName
+from podsquad.errors import TemporaryError
+from podsquad.reporting import Reporter
+from podsquad.stages.catalog import STAGES
+from podsquad.stages.libraries import library_versions
+from podsquad.stages.resolved import key_settings
+from podsquad.stages.stage import Building
+from podsquad.store.artifacts import Artifact, Lookup, Store
+from podsquad.store.durable import write_json
+from podsquad.store.keys import Ingredients, differences, key_of, make_ingredients
+from podsquad.store.source import code_digests
+
+BUILD_RECORD = "record/build.json"
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What running a stage came to."""
+
+    artifact: Artifact
+    is_reused: bool
+    reason: str
+    seconds: float
+
+
+def stage_ingredients(name: StageName, settings: Settings, input_digests: Mapping[StageName, str]) -> Ingredients:
+    """Return what the output of a stage depends on. Raises InputMissingError, SettingsError."""
+    stage = STAGES[name]
+    libraries = library_versions(stage.libraries)
+    if stage.runtime_libraries:
+        runtime = library_versions(stage.runtime_libraries, settings.runtime.python)
+        libraries |= {f"runtime {library}": version for library, version in runtime.items()}
+    return make_ingredients(
+        stage=name,
+        format_version=stage.format_version,
+        settings=key_settings(settings, name),
+        inputs={input_name: input_digests[input_name] for input_name in stage.inputs},
+        code=code_digests(stage.modules),
+        libraries=libraries,
+    )
+
+
+def run_stage(
+    name: StageName,
+    settings: Settings,
+    inputs: Mapping[StageName, Artifact],
+    *,
+    refresh: bool = False,
+    reporter: Reporter,
+) -> StageOutcome:
+    """Return the stage's artifact from the store, built if need be.
+
+    Raises what the stage's builder raises, InputMissingError and StoreError; nothing half-made is left visible.
+    """
+    started = time.monotonic()
+    stage, store = STAGES[name], Store(settings.store.path)
+    ingredients = stage_ingredients(name, settings, {key: artifact.digest for key, artifact in inputs.items()})
+    key = key_of(ingredients)
+    found = store.look_up(name, key, stage.why_stale)
+    reason = "refresh was asked for" if refresh else explain(store, ingredients, found)
+    if not found.artifact or refresh:
+        reporter.log(f"{name} runs: {reason}")
+
+    def build(output: Path, work: Path) -> None:
+        stage.build(Building(settings, inputs, output, work, key, reporter))
+        (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
+        write_json(output / BUILD_RECORD, {"seconds": round(time.monotonic() - started, 3), "reason": reason})
+
+    artifact, is_reused = store.ensure(ingredients, build, refresh=refresh, why_stale=stage.why_stale, log=reporter.log)
+    seconds = time.monotonic() - started
+    reporter.log(f"{name} reuses {key}" if is_reused else f"{name} is done in {seconds:.1f} s: {artifact.path}")
+    return StageOutcome(artifact, is_reused, reason if not is_reused else "unchanged", seconds)
+
+
+def reopen(store: Path, name: StageName, key: str, digest: str) -> Artifact:
+    """Return the artifact that a reference names, verified, if it can still be reused.
+
+    Raises TemporaryError when it is gone, damaged, another one or stale: the next run of its stage builds it again.
+    """
+    found = Store(store).look_up(name, key, STAGES[name].why_stale)
+    if found.artifact is None or found.artifact.digest != digest:
+        problem = found.problem or ("is another one" if found.artifact else "is gone")
+        raise TemporaryError(f"the artifact {name}/{key} {problem}", do="run the same command again: it is built again")
+    return found.artifact
+
+
+def explain(store: Store, ingredients: Ingredients, found: Lookup) -> str:
+    """Say why the stage is reused or must run: what is damaged, or what differs from the artifact that is nearest."""
+    if found.artifact:
+        return "unchanged"
+    if found.problem:
+        return found.problem if found.is_stale else f"its artifact {found.problem}"
+    others = [differences(other, ingredients) for other in store.ingredients(ingredients["stage"])]
+    nearest = min(others, key=len, default=["nothing made yet"])
+    return "; ".join(nearest)

@@ -1,0 +1,217 @@
+"""The store: immutable, verified artifacts, each in the folder of its stage and key.
+
+    <store>/<stage>/<key>/                 the artifact: its files and manifest.json, written last
+    <store>/<stage>/.staging/<key>/        a build that is under way
+    <store>/<stage>/.work/<key>/           what survives a failed build (checkpoints); removed when it is done
+    <store>/<stage>/.damaged/<key>-<n>/    what failed its verification, for people to look at
+    <store>/<stage>/.locks/<key>           one writer per key
+
+An artifact appears by one rename. Its digest is the hash of its files' names and SHA-256; ``record/`` (times, the
+machine) and ``programs/`` (compiled code) are verified too but left out of the digest: they may differ between two
+builds of equal worth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from podsquad.errors import InternalError, from_os_error
+from podsquad.store.contents import digest_file, list_files
+from podsquad.store.durable import canonical_json, move_folder, write_json
+from podsquad.store.keys import Ingredients, key_of
+
+MANIFEST_FILE = "manifest.json"
+MANIFEST_FORMAT = 1
+OUTSIDE_DIGEST = ("record/", "programs/")
+
+Build = Callable[[Path, Path], None]  # output folder, work folder
+WhyStale = Callable[[Path], str]  # of a whole artifact: why it must not be reused; empty: it may be
+
+
+def never_stale(path: Path) -> str:
+    """Find nothing against reusing a whole artifact."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A verified artifact of the store."""
+
+    stage: str
+    key: str
+    digest: str
+    path: Path
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What the store knows of a key: the artifact, or why there is none to use."""
+
+    artifact: Artifact | None
+    problem: str = ""  # what is wrong with what is there; empty when there simply is nothing
+    is_stale: bool = False  # True: it is whole, but the world it tells of has changed
+    expected_digest: str = ""  # the digest that an unusable artifact had, where its manifest can still be read
+
+
+class Store:
+    """Artifacts below one folder. Every method may raise StoreError when that folder cannot be used."""
+
+    def __init__(self, root: Path) -> None:
+        """Use the folder ``root``; it is made when the first artifact is."""
+        self.root = Path(root).absolute()
+
+    def look_up(self, stage: str, key: str, why_stale: WhyStale = never_stale) -> Lookup:
+        """Return the artifact of that key if it is there, every byte is as its manifest says, and it is not stale."""
+        path = self.root / stage / key
+        try:
+            if not path.is_dir():
+                return Lookup(None)
+            found = _verify(path, stage, key)
+        except OSError as error:
+            return Lookup(None, problem=f"cannot be read: {error.strerror or error}")
+        if found.artifact and (reason := why_stale(path)):
+            return Lookup(None, problem=reason, is_stale=True, expected_digest=found.artifact.digest)
+        return found
+
+    def ensure(
+        self,
+        ingredients: Ingredients,
+        build: Build,
+        *,
+        why_stale: WhyStale = never_stale,
+        refresh: bool = False,
+        log: Callable[[str], None],
+    ) -> tuple[Artifact, bool]:
+        """Return the artifact of ``ingredients`` and whether it was there; if not, build it.
+
+        ``build(output, work)`` fills the empty folder ``output``; ``work`` holds what an earlier attempt at the same
+        key left there. Of several callers with one key, one builds and the others wait and reuse. ``refresh`` builds
+        in any case and begins with an empty work folder. An artifact that fails its verification is set aside.
+
+        Raises what ``build`` raises; then nothing half-made is visible and ``work`` stays for the next attempt.
+        """
+        stage, key = ingredients["stage"], key_of(ingredients)
+        home = self.root / stage
+        with _os_errors_explained(f"building the stage {stage}"), self._only_writer(stage, key, log):
+            found = self.look_up(stage, key, why_stale)
+            if found.artifact and not refresh:
+                return found.artifact, True
+            if found.problem and not found.is_stale:
+                log(f"{stage}: the artifact {key} {found.problem}; it is set aside and built again")
+                self._set_aside(stage, key)
+            target, output, work = home / key, home / ".staging" / key, home / ".work" / key
+            replaced = home / ".staging" / f"{key}.replaced"
+            for leftover in (output, replaced):
+                shutil.rmtree(leftover, ignore_errors=True)
+            if refresh:
+                shutil.rmtree(work, ignore_errors=True)
+            output.mkdir(parents=True)
+            work.mkdir(parents=True, exist_ok=True)
+            build(output, work)
+            manifest = _make_manifest(output, ingredients)
+            write_json(output / MANIFEST_FILE, manifest)
+            if target.exists():  # the old one of a refresh, or a stale one, makes room at the last moment
+                target.rename(replaced)
+            move_folder(output, target)
+            shutil.rmtree(replaced, ignore_errors=True)
+            shutil.rmtree(work, ignore_errors=True)
+            built = _verify(target, stage, key).artifact
+        if built is None:
+            raise InternalError(f"the artifact {target} is damaged although it was written a moment ago")
+        return built, False
+
+    def ingredients(self, stage: str) -> Iterator[Ingredients]:
+        """Yield the ingredients of the stage's artifacts, the newest first; their files are not verified."""
+        manifests = []
+        for path in (self.root / stage).glob(f"*/{MANIFEST_FILE}"):
+            try:
+                manifests.append((path.stat().st_mtime_ns, json.loads(path.read_text(encoding="utf-8"))["ingredients"]))
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # a damaged one is found and reported when its key is looked up
+        yield from (ingredients for _, ingredients in sorted(manifests, key=lambda pair: -pair[0]))
+
+    def work_folder(self, stage: str, key: str) -> Path:
+        """Return where a failed build of that key left what it had; it need not exist."""
+        return self.root / stage / ".work" / key
+
+    @contextmanager
+    def _only_writer(self, stage: str, key: str, log: Callable[[str], None]) -> Iterator[None]:
+        folder = self.root / stage / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / key)
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            log(f"{stage}: another run is building {key}; waiting for it")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _set_aside(self, stage: str, key: str) -> None:
+        folder = self.root / stage / ".damaged"
+        folder.mkdir(exist_ok=True)
+        number = time.time_ns()  # any number that is free; the newest is the largest
+        (self.root / stage / key).rename(folder / f"{key}-{number}")
+
+
+def _make_manifest(folder: Path, ingredients: Ingredients) -> dict[str, Any]:
+    names = list(list_files(folder))
+    if not names:
+        raise InternalError(f"the stage {ingredients['stage']} wrote nothing")
+    files = {name: digest_file(folder / name)._asdict() for name in names}
+    return {
+        "manifest_format": MANIFEST_FORMAT,
+        "stage": ingredients["stage"],
+        "key": key_of(ingredients),
+        "ingredients": ingredients,
+        "files": files,
+        "digest": _digest_of(files),
+    }
+
+
+def _digest_of(files: dict[str, dict[str, Any]]) -> str:
+    named = {name: entry["sha256"] for name, entry in files.items() if not name.startswith(OUTSIDE_DIGEST)}
+    return hashlib.sha256(canonical_json(named).encode()).hexdigest()
+
+
+def _verify(path: Path, stage: str, key: str) -> Lookup:
+    try:
+        manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+        files, digest = manifest["files"], manifest["digest"]
+        if manifest["stage"] != stage or key_of(manifest["ingredients"]) != key or _digest_of(files) != digest:
+            return Lookup(None, problem="has a manifest that does not fit it")
+    except FileNotFoundError:
+        return Lookup(None, problem=f"lacks its {MANIFEST_FILE}")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Lookup(None, problem=f"has a {MANIFEST_FILE} that cannot be read")
+    for name, entry in files.items():
+        try:
+            if digest_file(path / name)._asdict() != entry:
+                return Lookup(None, problem=f"has a changed file {name}", expected_digest=digest)
+        except OSError as error:
+            is_gone = isinstance(error, FileNotFoundError)
+            problem = f"lacks its file {name}" if is_gone else f"has a file {name} that cannot be read: {error}"
+            return Lookup(None, problem=problem, expected_digest=digest)
+    num_bytes = sum(entry["num_bytes"] for entry in files.values())
+    return Lookup(Artifact(stage, key, digest, path, num_bytes))
+
+
+@contextmanager
+def _os_errors_explained(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise from_os_error(error, doing) from error

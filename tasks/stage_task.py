@@ -1,0 +1,76 @@
+"""What the six tasks have in common: how Prefect keeps, retries and shows a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from prefect import Task, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run, task_run
+from prefect.tasks import exponential_backoff
+
+from podsquad.config.settings import Settings, StageName
+from podsquad.errors import PodsquadError
+from podsquad.stages.run import run_stage
+from tasks.caching import StageKey
+from tasks.progress import PrefectProgress
+from tasks.reference import ArtifactReference
+
+RESULTS_FOLDER = ".prefect"  # inside the store, so that whoever has the store has the results
+_JITTER = 0.3
+
+
+def stage_task(stage: StageName) -> Callable[[Callable[..., ArtifactReference]], Task[..., ArtifactReference]]:
+    """Make a function the task of a stage."""
+    return task(
+        name=stage,
+        task_run_name=stage,
+        cache_policy=StageKey(stage=stage),
+        persist_result=True,
+        result_serializer="json",
+        retry_condition_fn=can_heal,
+    )
+
+
+def configured(
+    stage: Task[..., ArtifactReference], settings: Settings, refresh: frozenset[StageName]
+) -> Task[..., ArtifactReference]:
+    """Return the task with the retries, the timeout and the result storage that the settings ask for."""
+    retry = settings.retry
+    return stage.with_options(
+        retries=retry.retries,
+        retry_delay_seconds=exponential_backoff(backoff_factor=retry.delay_seconds) if retry.retries else None,
+        retry_jitter_factor=_JITTER,
+        timeout_seconds=retry.stage_timeout_seconds,
+        result_storage=settings.store.path.absolute() / RESULTS_FOLDER,
+        refresh_cache=stage.name in refresh and is_first_attempt(),
+    )
+
+
+def run(
+    stage: StageName, settings: Settings, inputs: tuple[ArtifactReference, ...] = (), *, refresh: frozenset[StageName]
+) -> ArtifactReference:
+    """Run a stage of the domain and return the reference to what it made."""
+    outcome = run_stage(
+        stage,
+        settings,
+        {reference.stage: reference.artifact() for reference in inputs},
+        # A later attempt goes on from what the first one left instead of clearing it again.
+        refresh=stage in refresh and is_first_attempt(),
+        reporter=PrefectProgress(stage),
+    )
+    return ArtifactReference.of(outcome, settings.store.path)
+
+
+def is_first_attempt() -> bool:
+    """Tell whether neither the flow's run nor the task's was tried before."""
+    return (flow_run.run_count or 1) <= 1 and (task_run.run_count or 1) <= 1
+
+
+def can_heal(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Tell Prefect whether the same again may succeed: the error says so, or the attempt took too long."""
+    if state.name == "TimedOut":
+        return True
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, PodsquadError) and error.heals
