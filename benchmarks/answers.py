@@ -27,9 +27,7 @@ RESULT = Path(__file__).parent / "results/answers.json"
 
 def main() -> None:
     """Run, compare the answers, print and write the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=NUM_QUESTIONS)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -49,9 +47,7 @@ def main() -> None:
         return [one[0]["text"] for one in best]
 
     def ours() -> Answers:
-        return find_answers(
-            windows, contexts, starts, ends, num_best=NUM_BEST, max_answer_tokens=MAX_ANSWER_TOKENS
-        )
+        return find_answers(windows, contexts, starts, ends, num_best=NUM_BEST, max_answer_tokens=MAX_ANSWER_TOKENS)
 
     same = sum(mine == theirs for mine, theirs in zip(ours().texts, peer(), strict=True))
     times = compare({"run_qa_restated": peer, "podsquad": ours}, options.rounds)

@@ -26,9 +26,7 @@ RESULT = Path(__file__).parent / "results/metric.json"
 
 def main() -> None:
     """Run, compare the scores, print and write the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     from torchmetrics.text import SQuAD
@@ -36,9 +34,7 @@ def main() -> None:
     records, source = _records()
     annotations = [[answer.text for answer in record.answers] for record in records]
     predictions = _predictions(annotations)
-    guesses = [
-        {"id": record.id, "prediction_text": text} for record, text in zip(records, predictions, strict=True)
-    ]
+    guesses = [{"id": record.id, "prediction_text": text} for record, text in zip(records, predictions, strict=True)]
     truths: list[Any] = [
         {"id": record.id, "answers": {"text": texts, "answer_start": [0] * len(texts)}}
         for record, texts in zip(records, annotations, strict=True)

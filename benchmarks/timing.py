@@ -33,9 +33,7 @@ def write_result(
 ) -> None:
     """Print the medians; write them with every round, the ratios to podsquad's, machine and versions."""
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratios = {
-        name: round(median / medians["podsquad"], 1) for name, median in medians.items() if name != "podsquad"
-    }
+    ratios = {name: round(median / medians["podsquad"], 1) for name, median in medians.items() if name != "podsquad"}
     result = {
         "facts": dict(facts),
         "median_seconds": {name: round(value, 4) for name, value in medians.items()},

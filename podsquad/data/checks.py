@@ -129,9 +129,7 @@ def refuse_bad_split(checked: CheckedSplit, max_bad_share: float) -> None:
         f"({share:.2%}), more than the allowed {max_bad_share:.2%}",
         why=f"{reasons}. First: {examples}",
         do="repair the source"
-        + (
-            f"; or leave these records out, with --set data.max_bad_share={allowed:g}" if checked.kept else ""
-        ),
+        + (f"; or leave these records out, with --set data.max_bad_share={allowed:g}" if checked.kept else ""),
     )
 
 

@@ -104,8 +104,7 @@ def write_split(path: Path, records: Sequence[Record]) -> None:
             part = slice(first, first + _ROWS_PER_BATCH)
             rows = records[part]
             answers = [
-                [{"text": answer.text, "answer_start": answer.start} for answer in record.answers]
-                for record in rows
+                [{"text": answer.text, "answer_start": answer.start} for answer in record.answers] for record in rows
             ]
             columns = [
                 pa.array([record.id for record in rows], pa.string()),

@@ -88,8 +88,7 @@ def explain_hub_error(error: BaseException, name: str, revision: str) -> Podsqua
         )
     if passing or names & _NETWORK or any(isinstance(link, ConnectionError | TimeoutError) for link in chain):
         return TemporaryError(
-            f"{what}: the Hub could not be reached or did not answer"
-            + (f" (HTTP {status})" if status else ""),
+            f"{what}: the Hub could not be reached or did not answer" + (f" (HTTP {status})" if status else ""),
             why=said,
             do="run the same command again later; without a network, use data.source=files",
         )

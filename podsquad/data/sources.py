@@ -107,9 +107,7 @@ def _load_hub(settings: DataSettings, loader: HubLoader) -> Loaded:
                     f"the dataset {name} has no split {split!r}; it has: {', '.join(splits) or 'none'}",
                     do='choose a dataset with the splits "train" and "validation" in data.hub_dataset',
                 )
-            records[split] = [
-                _from_row(row, f"{name} {split}[{number}]") for number, row in enumerate(splits[split])
-            ]
+            records[split] = [_from_row(row, f"{name} {split}[{number}]") for number, row in enumerate(splits[split])]
     except PodsquadError:
         raise
     except Exception as error:

@@ -167,9 +167,7 @@ class _Shape:
         return self.of(holder[key], kind, path)
 
     def refuse(self, what: str, why: str = "it has not the layout of SQuAD v1.1") -> NoReturn:
-        raise DataError(
-            f"{self._name}: {what}", why=why, do="give a SQuAD v1.1 JSON file, such as train-v1.1.json"
-        )
+        raise DataError(f"{self._name}: {what}", why=why, do="give a SQuAD v1.1 JSON file, such as train-v1.1.json")
 
 
 def _shown(value: Any) -> str:

@@ -173,9 +173,7 @@ def _texts(
     best_probabilities = probabilities[:, 0].copy()
     texts = [
         context[start:end]
-        for context, start, end in zip(
-            contexts, char_starts[:, 0].tolist(), char_ends[:, 0].tolist(), strict=True
-        )
+        for context, start, end in zip(contexts, char_starts[:, 0].tolist(), char_ends[:, 0].tolist(), strict=True)
     ]
     for question in np.flatnonzero(num_found <= 1):
         if num_found[question] == 0:

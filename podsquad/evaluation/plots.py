@@ -109,9 +109,7 @@ def plot_slices(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], overall_f
             values = [float(part["f1"]) for part in parts.values()]
             rows = np.arange(len(values))
             axes.barh(rows, values, color=COLOURS.get(view, LOSS), height=0.68)
-            axes.set_yticks(
-                rows, [f"{name}  (n = {part['num_questions']:,})" for name, part in parts.items()]
-            )
+            axes.set_yticks(rows, [f"{name}  (n = {part['num_questions']:,})" for name, part in parts.items()])
             axes.invert_yaxis()
             axes.tick_params(axis="y", length=0)
             axes.axvline(overall_f1, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))

@@ -79,9 +79,7 @@ def build_evaluation(
         raise from_os_error(error, "writing the evaluation") from error
 
 
-def summarize(
-    settings: EvaluationSettings, questions: Questions, answers: Answers, scores: Scores
-) -> dict[str, Any]:
+def summarize(settings: EvaluationSettings, questions: Questions, answers: Answers, scores: Scores) -> dict[str, Any]:
     """Return what metrics.json holds; percentages keep every digit, so that two nights can be compared."""
     return {
         "exact_match": scores.exact_match,

@@ -71,9 +71,7 @@ def score_slices(questions: Questions, scores: Scores) -> dict[str, dict[str, di
         for name in VIEWS[view]:
             inside = members == name
             if inside.any():
-                part = Scores(
-                    scores.per_question_exact_match[inside], scores.per_question_f1[inside], num_missing=0
-                )
+                part = Scores(scores.per_question_exact_match[inside], scores.per_question_f1[inside], num_missing=0)
                 result[view][name] = {
                     "num_questions": part.num_questions,
                     "exact_match": part.exact_match,

@@ -74,9 +74,7 @@ def best_pairs(
     return keys, tokens
 
 
-def merge_windows(
-    keys: Keys, question_index: Integers, num_questions: int, num_best: int
-) -> tuple[Keys, Integers]:
+def merge_windows(keys: Keys, question_index: Integers, num_questions: int, num_best: int) -> tuple[Keys, Integers]:
     """Return the keys of each question's best pairs over all windows, and their places in flat ``keys``."""
     per_window = keys.shape[1]
     num_windows = np.bincount(question_index, minlength=num_questions)

@@ -26,6 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from podsquad.errors import InternalError, StoreError, TemporaryError, from_os_error
+from podsquad.store.contents import FileDigest, digest_file
 from podsquad.store.durable import TEMPORARY_PREFIX, flush_folder, move_folder, write_bytes, write_json
 
 FILES_FILE = "files.json"
@@ -141,16 +142,6 @@ def list_versions(folder: Path, name: str) -> list[str]:
     return sorted(entry.name for entry in versions.iterdir() if not entry.name.startswith("."))
 
 
-def digest_file(path: Path) -> dict[str, Any]:
-    """Return ``{"bytes": size, "sha256": hex}`` of a file. Raises OSError as the system does."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return {"bytes": size, "sha256": digest.hexdigest()}
-
-
 def _collect(model: Path, extras: Mapping[str, Path]) -> dict[str, Path]:
     """Return the files to copy by their published names."""
     try:
@@ -158,9 +149,7 @@ def _collect(model: Path, extras: Mapping[str, Path]) -> dict[str, Path]:
     except OSError as error:
         raise InternalError(f"cannot read the model {model}: {error}") from error
     sources = {
-        name: model / name
-        for name in names
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in MODEL_FILES)
+        name: model / name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in MODEL_FILES)
     }
     for needed, there in {
         "config.json": "config.json" in sources,
@@ -185,7 +174,7 @@ def _build_version(publication: Publication, sources: Mapping[str, Path], card: 
     staging = home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
     staging.mkdir()
     try:
-        files: dict[str, dict[str, Any]] = {}
+        files: dict[str, FileDigest] = {}
         for name, source in sources.items():
             files[name] = _copy(source, staging / name)
         write_bytes(staging / CARD_FILE, card.encode("utf-8"))
@@ -194,12 +183,13 @@ def _build_version(publication: Publication, sources: Mapping[str, Path], card: 
             found = digest_file(staging / name)
             if found != expected:
                 raise InternalError(
-                    f"{name} reads back as {found['bytes']} bytes, SHA-256 {found['sha256'][:12]}, after "
-                    f"{expected['bytes']} bytes, SHA-256 {expected['sha256'][:12]}, were written to {home}",
+                    f"{name} reads back as {found.num_bytes} bytes, SHA-256 {found.sha256[:12]}, after "
+                    f"{expected.num_bytes} bytes, SHA-256 {expected.sha256[:12]}, were written to {home}",
                     why="the disk or the network file system under it does not keep what it is given",
                     do="publish to another folder with --set publish.folder=FOLDER",
                 )
-        write_json(staging / FILES_FILE, {"digest": publication.digest, "files": files})
+        listing = {name: entry._asdict() for name, entry in files.items()}
+        write_json(staging / FILES_FILE, {"digest": publication.digest, "files": listing})
         if os.path.lexists(publication.path):
             # Damaged: out of the way first, for a rename does not replace a folder that holds something.
             publication.path.rename(home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
@@ -210,7 +200,7 @@ def _build_version(publication: Publication, sources: Mapping[str, Path], card: 
     _remove_leftovers(home)
 
 
-def _copy(source: Path, target: Path) -> dict[str, Any]:
+def _copy(source: Path, target: Path) -> FileDigest:
     """Copy a file to the disk and return the size and digest of what was read."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
@@ -223,7 +213,7 @@ def _copy(source: Path, target: Path) -> dict[str, Any]:
         if hasattr(os, "posix_fadvise"):
             # Let the comparison read the disk, not this machine's memory of it.
             os.posix_fadvise(writer.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return {"bytes": size, "sha256": digest.hexdigest()}
+    return FileDigest(size, digest.hexdigest())
 
 
 def _point(publication: Publication) -> None:
@@ -253,13 +243,11 @@ def _is_whole(publication: Publication) -> bool:
     root = publication.path
     try:
         found = {
-            path.relative_to(root).as_posix()
-            for path in root.rglob("*")
-            if path.is_symlink() or not path.is_dir()
+            path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()
         }
         if found != {*listing["files"], FILES_FILE}:
             return False
-        return all(digest_file(root / name) == entry for name, entry in listing["files"].items())
+        return all(digest_file(root / name)._asdict() == entry for name, entry in listing["files"].items())
     except OSError:
         return False
 
@@ -293,5 +281,5 @@ def _remove_leftovers(home: Path) -> None:
             entry.unlink()
 
 
-def _digest_bytes(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+def _digest_bytes(content: bytes) -> FileDigest:
+    return FileDigest(len(content), hashlib.sha256(content).hexdigest())

@@ -84,17 +84,13 @@ def _is_squad(origin: Mapping[str, Any]) -> bool:
     return origin.get("dataset") in ("rajpurkar/squad", "squad")
 
 
-def _front_matter(
-    name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any], origin: Mapping[str, Any]
-) -> str:
+def _front_matter(name: str, settings: Mapping[str, Any], metrics: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     # Quoted as JSON, which YAML reads: a name such as "no" or "1.0" stays a text.
     def quoted(text: object) -> str:
         return json.dumps(str(text), ensure_ascii=False)
 
     source = origin.get("source")
-    dataset_type = {"hub": origin.get("dataset"), "demo": "podsquad-demo-world"}.get(
-        str(source), "squad-files"
-    )
+    dataset_type = {"hub": origin.get("dataset"), "demo": "podsquad-demo-world"}.get(str(source), "squad-files")
     lines = ["---", "library_name: transformers", "pipeline_tag: question-answering"]
     lines += ["tags:", "- question-answering", "- extractive-qa", "- podsquad"]
     base = str(settings["model"]["base"])
@@ -182,9 +178,7 @@ def _data(origin: Mapping[str, Any], report: Mapping[str, Any], layout: Mapping[
                 f"`{checksum[:16]}`" if checksum else "-",
             )
         )
-    table = _table(
-        ("split", "questions", "paragraphs", "set aside", "features", "SHA-256 of the records"), rows
-    )
+    table = _table(("split", "questions", "paragraphs", "set aside", "features", "SHA-256 of the records"), rows)
     told = {
         "hub": f"`{origin.get('dataset')}` at revision `{origin.get('revision')}`.",
         "demo": f"A world of made-up facts, generated from seed {origin.get('seed')}; nothing in it is real.",
@@ -206,8 +200,7 @@ def _procedure(settings: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     return (
         f"{recipe['epochs']} epochs in batches of {recipe['batch_size']} features, AdamW, the learning "
         "rate rising over "
-        f"{recipe['warmup_share']:.0%} of the steps and falling linearly to 0.\n\n"
-        + _table(("what", "value"), rows)
+        f"{recipe['warmup_share']:.0%} of the steps and falling linearly to 0.\n\n" + _table(("what", "value"), rows)
     )
 
 
@@ -233,9 +226,7 @@ def _versions(training: Mapping[str, Any]) -> str:
 
 def _slices(metrics: Mapping[str, Any], picture: str | None) -> str:
     parts = [f"![F1 by kind of question]({picture})"] if picture else []
-    parts += [
-        f"**{TITLES.get(view, view)}**\n\n{slice_table(slices)}" for view, slices in metrics["slices"].items()
-    ]
+    parts += [f"**{TITLES.get(view, view)}**\n\n{slice_table(slices)}" for view, slices in metrics["slices"].items()]
     return "\n\n".join(parts)
 
 
@@ -246,8 +237,7 @@ def _limitations(
     report: Mapping[str, Any],
 ) -> str:
     points = [
-        "It always marks a span, also where the text holds no answer: it was trained on answerable "
-        "questions alone.",
+        "It always marks a span, also where the text holds no answer: it was trained on answerable questions alone.",
         f"It cannot answer with more than {metrics['max_answer_tokens']} tokens, nor with words that are "
         "not in the "
         "text.",
@@ -255,18 +245,13 @@ def _limitations(
         "It repeats the biases of its training texts and of the encoder it started from.",
     ]
     if origin.get("source") == "demo":
-        points.insert(
-            0, "It was trained on a generated world to show that the system works; it knows no real text."
-        )
+        points.insert(0, "It was trained on a generated world to show that the system works; it knows no real text.")
     shared = report.get("contexts_in_several_splits", 0)
     if shared:
-        points.append(
-            f"{shared:,} paragraphs stand in both splits, so the score flatters the model on unseen text."
-        )
+        points.append(f"{shared:,} paragraphs stand in both splits, so the score flatters the model on unseen text.")
     if settings["training"]["epochs"] and metrics["num_questions"] < 1000:
         points.append(
-            f"{metrics['num_questions']:,} validation questions are few: expect some points of chance in "
-            "the score."
+            f"{metrics['num_questions']:,} validation questions are few: expect some points of chance in the score."
         )
     return "\n".join(f"- {point}" for point in points)
 

@@ -26,9 +26,7 @@ def compare(
     max_answer_tokens: int,
 ) -> Answers:
     """Hold every answer, its characters, scores and probabilities against the peer."""
-    mine = find_answers(
-        windows, contexts, starts, ends, num_best=num_best, max_answer_tokens=max_answer_tokens
-    )
+    mine = find_answers(windows, contexts, starts, ends, num_best=num_best, max_answer_tokens=max_answer_tokens)
     peer = search_spans(
         contexts,
         windows.windows_of_question(len(contexts)),

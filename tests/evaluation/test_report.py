@@ -65,9 +65,7 @@ def inputs(tmp_path: Path) -> Inputs:
         truth = 0 if number % 2 else 5
         text = WORDS[truth]
         records.append(
-            Record(
-                f"q{number}", f"t{number % 3}", CONTEXT, "Who?", (Answer(text, int(starts[truth])),), "row"
-            )
+            Record(f"q{number}", f"t{number % 3}", CONTEXT, "Who?", (Answer(text, int(starts[truth])),), "row")
         )
         length = len(WORDS) + 4
         rows.append(
@@ -153,9 +151,7 @@ def test_equal_inputs_give_equal_bytes(inputs: Inputs) -> None:
         pytest.param("dataset/validation.arrow", None, DataError, id="no-dataset"),
     ],
 )
-def test_broken_inputs_are_refused(
-    inputs: Inputs, name: str, content: bytes | None, kind: type[Exception]
-) -> None:
+def test_broken_inputs_are_refused(inputs: Inputs, name: str, content: bytes | None, kind: type[Exception]) -> None:
     path = inputs.root / name
     path.unlink()
     if content is not None:

@@ -62,9 +62,7 @@ def test_contexts_are_told_apart_by_words(num_words: int, name: str) -> None:
 
 
 def test_each_view_parts_all_questions_and_scores_its_own() -> None:
-    questions = make_questions(
-        [("What?", "one", "c"), ("What?", "two words", "c"), ("Who?", "one", "c " * 120)]
-    )
+    questions = make_questions([("What?", "one", "c"), ("What?", "two words", "c"), ("Who?", "one", "c " * 120)])
     slices = score_slices(questions, score_answers(["one", "two", "wrong"], questions.answers))
     assert list(slices) == list(VIEWS)
     for parts in slices.values():

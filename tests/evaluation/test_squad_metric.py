@@ -114,8 +114,7 @@ def test_tricky_cases_score_as_in_torchmetrics(seed: int) -> None:
     draw = random.Random(seed)
     predictions = [" ".join(draw.choices(FULL, k=draw.randint(1, 5))) for _ in range(200)]
     annotations = [
-        [" ".join(draw.choices(FULL, k=draw.randint(1, 5))) for _ in range(draw.randint(1, 4))]
-        for _ in range(150)
+        [" ".join(draw.choices(FULL, k=draw.randint(1, 5))) for _ in range(draw.randint(1, 4))] for _ in range(150)
     ] + [[one, "x"] for one in predictions[150:]]
     theirs = torchmetrics_scores(predictions, annotations)
     scores = score_answers(predictions, annotations)
@@ -161,9 +160,7 @@ def test_no_questions_score_nothing_and_lengths_must_fit() -> None:
 
 
 def data_file(folder: Path) -> Path:
-    qas = [
-        {"id": f"q{n}", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]} for n in range(4)
-    ]
+    qas = [{"id": f"q{n}", "question": "Who?", "answers": [{"text": "Ada", "answer_start": 0}]} for n in range(4)]
     document = {"data": [{"title": "t", "paragraphs": [{"context": "Ada wrote it.", "qas": qas}]}]}
     path = folder / "data.json.gz"
     path.write_bytes(gzip.compress(json.dumps(document).encode()))

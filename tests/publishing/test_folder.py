@@ -74,11 +74,7 @@ def desk(tmp_path: Path, model: Path, picture: Path) -> Desk:
 def test_a_version_holds_the_model_and_the_pointer_points_at_it(desk: Desk) -> None:
     publication = desk.publish()
     assert publication == Publication(str(desk.target), "roberta", ONE)
-    names = {
-        path.relative_to(publication.path).as_posix()
-        for path in publication.path.rglob("*")
-        if path.is_file()
-    }
+    names = {path.relative_to(publication.path).as_posix() for path in publication.path.rglob("*") if path.is_file()}
     assert names == {
         "README.md",
         "config.json",
@@ -95,7 +91,7 @@ def test_a_version_holds_the_model_and_the_pointer_points_at_it(desk: Desk) -> N
     assert listing["digest"] == ONE
     weights = (desk.model / "model.safetensors").read_bytes()
     assert listing["files"]["model.safetensors"] == {
-        "bytes": len(weights),
+        "num_bytes": len(weights),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
     assert holds(publication)

@@ -1,0 +1,276 @@
+"""Text to features: podsquad's tokenize stage against Hugging Face's run_qa.py through datasets.map.
+
+    python -m benchmarks.features SQUAD_FOLDER TOKENIZER_FOLDER
+
+SQUAD_FOLDER holds train.json and dev.json in SQuAD v1.1's layout, TOKENIZER_FOLDER roberta-base's files; 384 tokens,
+stride 128. Three measurements, one process each:
+
+one core   Both contenders turn by turn in one process that is pinned to one core, with TOKENIZERS_PARALLELISM=false,
+           one thread for OpenMP and Arrow. Both begin with opened tables and a loaded tokenizer and end with features
+           on the disk. The peer is run_qa.py's preprocessing (tests/data/run_qa_peer.py) under datasets.map with
+           run_qa.py's defaults: batched, 1,000 questions a batch, padded to max_length. Every number is compared first.
+two cores  podsquad with 1 and 2 workers, turn by turn, on two cores.
+memory     The largest resident size of a process that makes at least 100,000 features of the same text, every paragraph
+           made distinct by a line of its own, from its start to its end.
+
+"real" is the text as it is: each word is new to podsquad once per run, as nothing is kept between runs. "repeated" is
+that text some times over with distinct paragraphs; the fixed costs of a run count for less there, and no word is new.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import compare, machine
+from podsquad.store.durable import write_json
+
+RESULT = Path(__file__).parent / "results/features.json"
+MAX_LENGTH, STRIDE = 384, 128
+ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+
+
+def main() -> None:
+    """Run the measurements in processes of their own; print and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("squad", type=Path)
+    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--times", type=int, default=32, help="repetitions of the text for size (default 32)")
+    parser.add_argument("--measure", choices=sorted(MEASUREMENTS), help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(MEASUREMENTS[options.measure](options)))
+        return
+    with tempfile.TemporaryDirectory() as work:
+        arguments = [str(options.squad), str(options.tokenizer), f"--rounds={options.rounds}"]
+        arguments += [f"--times={options.times}", f"--work={work}"]
+        result: dict[str, Any] = {}
+        for name in MEASUREMENTS:
+            command = [sys.executable, "-m", "benchmarks.features", *arguments, "--measure", name]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | ONE_THREAD)
+            result[name] = json.loads(done.stdout.splitlines()[-1])
+            print(name, json.dumps(result[name], indent=2))
+    names = ("numpy", "pyarrow", "tokenizers", "transformers", "datasets")
+    versions = {name: importlib.metadata.version(name) for name in names} | {"python": platform.python_version()}
+    write_json(RESULT, result | {"machine": machine(), "versions": versions})
+    print(f"written to {RESULT}")
+
+
+def one_core(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare with the peer on the real text, and on it some times over."""
+    import pyarrow
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    pyarrow.set_cpu_count(1)
+    pyarrow.set_io_thread_count(1)
+    return {
+        "real": _against_run_qa(options, times=1, rounds=options.rounds),
+        "repeated": _against_run_qa(options, times=options.times // 4, rounds=max(options.rounds // 2, 1)),
+    }
+
+
+def two_cores(options: argparse.Namespace) -> dict[str, Any]:
+    """Compare 1 and 2 workers."""
+    dataset = _dataset(options, options.times)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    contenders = {"1_worker": _ours(options, dataset, workers=1), "2_workers": _ours(options, dataset, workers=2)}
+    counts = [run() for run in contenders.values()]
+    seconds, cpu = _timed(contenders, options.rounds)
+    return _figures(seconds, cpu, counts[0]) | {"cores": len(os.sched_getaffinity(0))}
+
+
+def memory(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the largest resident size, in MiB, of a process that makes 100,000 features or more."""
+    dataset = _dataset(options, options.times)  # made by two_cores, before this process began
+    run = _ours(options, dataset, workers=2)
+    before = _status("VmRSS")
+    num_features = run()
+    return {
+        "num_features": num_features,
+        "workers": 2,
+        "peak_resident_mib": round(_status("VmHWM"), 1),
+        "resident_before_mib": round(before, 1),
+    }
+
+
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "one_core": one_core,
+    "two_cores": two_cores,
+    "memory": memory,
+}
+
+
+def _against_run_qa(options: argparse.Namespace, times: int, rounds: int) -> dict[str, Any]:
+    import datasets
+
+    from podsquad.data.arrow import SPLITS, Features
+    from podsquad.data.dataset import read_questions
+    from podsquad.data.tokenizer import load_tokenizer
+    from tests.data.run_qa_peer import prepare
+
+    dataset = _dataset(options, times)
+    tokenizer = load_tokenizer(str(options.tokenizer))
+    tables = {}
+    for split in SPLITS:
+        questions = read_questions(dataset, split)
+        answers = [
+            {"text": list(texts), "answer_start": list(starts)}
+            for texts, starts in zip(questions.answers, questions.answer_starts, strict=True)
+        ]
+        columns = {"question": questions.questions, "context": questions.contexts, "answers": answers}
+        # Written and read again: run_qa.py too maps over a memory-mapped data set.
+        folder = options.work / f"hugging-face-{times}-{split}"
+        if not folder.exists():
+            datasets.Dataset.from_dict(columns).save_to_disk(str(folder))
+        tables[split] = datasets.load_from_disk(str(folder))
+
+    def examples_to_features(examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        prepared = prepare(tokenizer, examples, MAX_LENGTH, STRIDE, pad_to_max_length=True)
+        return {name: prepared[name] for name in ("input_ids", "attention_mask", "start_positions", "end_positions")}
+
+    def run_qa() -> int:
+        made = 0
+        for split, table in tables.items():
+            target = str(options.work / f"mapped-{split}.arrow")
+            features = table.map(
+                examples_to_features,
+                batched=True,
+                remove_columns=table.column_names,
+                load_from_cache_file=False,
+                cache_file_name=target,
+            )
+            made += len(features)
+        return made
+
+    ours = _ours(options, dataset, workers=1)
+    num_features = ours()
+    if run_qa() != num_features:
+        raise SystemExit("the number of features differs")
+    for split, table in tables.items():
+        features, theirs = Features(_output(options), split), prepare(tokenizer, table[:], MAX_LENGTH, STRIDE)
+        wanted = [
+            mapping[first : first + length]
+            for mapping, first, length in zip(
+                theirs["offsets"], features.context_start.tolist(), features.context_length.tolist(), strict=True
+            )
+        ]
+        mine = zip(features.char_starts.flat.tolist(), features.char_ends.flat.tolist(), strict=True)
+        same = (
+            features.question_index.tolist() == theirs["sample"]
+            and features.input_ids.flat.tolist() == [index for ids in theirs["input_ids"] for index in ids]
+            and list(mine) == [pair for pairs in wanted for pair in pairs]
+            and features.start_position.tolist() == theirs["start_positions"]
+            and features.end_position.tolist() == theirs["end_positions"]
+        )
+        if not same:
+            raise SystemExit(f"the {split} features differ")
+    seconds, cpu = _timed({"run_qa_map": run_qa, "podsquad": ours}, rounds)
+    return _figures(seconds, cpu, num_features) | {"identical_features": num_features}
+
+
+def _ours(options: argparse.Namespace, dataset: Path, workers: int) -> Callable[[], int]:
+    from podsquad.config.settings import FeatureSettings
+    from podsquad.data.arrow import SPLITS, read_layout
+    from podsquad.data.features import write_features
+    from podsquad.data.questions import QuestionTable
+    from podsquad.data.tokenizer import load_tokenizer
+
+    settings = FeatureSettings(
+        tokenizer=str(options.tokenizer),
+        max_length=MAX_LENGTH,
+        stride=STRIDE,
+        workers=workers,
+        label_closing_token=True,  # as run_qa.py
+    )
+    tokenizer = load_tokenizer(settings.tokenizer)
+
+    def run() -> int:
+        output = _output(options)
+        output.mkdir(exist_ok=True)
+        tables = {split: QuestionTable(dataset, split) for split in SPLITS}
+        write_features(settings, tokenizer, tables, output, progress=lambda done, total: None, log=lambda line: None)
+        return sum(int(split["num_features"]) for split in read_layout(output)["splits"].values())
+
+    return run
+
+
+def _output(options: argparse.Namespace) -> Path:
+    return Path(options.work) / "features"
+
+
+def _dataset(options: argparse.Namespace, times: int) -> Path:
+    """Make a dataset of the text ``times`` over; all paragraphs but the first time's begin with a line of their own."""
+    from podsquad.data.dataset import write_split
+    from podsquad.data.squad import Answer, Record, parse_squad
+
+    folder = Path(options.work) / f"dataset-{times}"
+    if folder.exists():
+        return folder
+    folder.mkdir()
+    for split, name in (("train", "train.json"), ("validation", "dev.json")):
+        records = parse_squad((options.squad / name).read_bytes(), name)
+        more = []
+        for time_ in range(times):
+            line = f"{time_}.\n" if time_ else ""
+            for one in records:
+                answers = tuple(Answer(answer.text, answer.start + len(line)) for answer in one.answers)
+                more.append(
+                    Record(f"{time_}-{one.id}", one.title, line + one.context, one.question, answers, one.where)
+                )
+        write_split(folder / f"{split}.arrow", more)
+    return folder
+
+
+def _status(name: str) -> float:
+    """Return one of this process's sizes in MiB. VmHWM, the peak, is Linux's."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name + ":"))
+
+
+def _timed(
+    contenders: dict[str, Callable[[], int]], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return seconds and processor seconds per round."""
+    cpu: dict[str, list[float]] = {name: [] for name in contenders}
+
+    def counted(name: str, run: Callable[[], int]) -> Callable[[], int]:
+        def call() -> int:
+            begin = time.process_time()
+            made = run()
+            cpu[name].append(time.process_time() - begin)
+            return made
+
+        return call
+
+    return compare({name: counted(name, run) for name, run in contenders.items()}, rounds), cpu
+
+
+def _figures(seconds: dict[str, list[float]], cpu: dict[str, list[float]], num_features: int) -> dict[str, Any]:
+    first, second = (statistics.median(values) for values in seconds.values())
+    first_cpu, second_cpu = (statistics.median(values) for values in cpu.values())
+    return {
+        "num_features": num_features,
+        "median_seconds": {name: round(statistics.median(values), 3) for name, values in seconds.items()},
+        "median_processor_seconds": {name: round(statistics.median(values), 3) for name, values in cpu.items()},
+        "features_per_second": {name: round(num_features / statistics.median(v)) for name, v in seconds.items()},
+        "times_faster": round(first / second, 2),
+        "times_less_processor_time": round(first_cpu / second_cpu, 2),
+        "rounds_seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()
