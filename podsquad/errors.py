@@ -119,9 +119,20 @@ def error_named(name: str) -> Type[PodsquadError]:
 def from_os_error(error: OSError, doing: str) -> PodsquadError:
     """Translate an operating system's refusal into the tree above; ``doing`` completes "while ...".
 
-    Full disks, read-only places and missing rights become StoreErrors with a way out; anything else keeps its
-    number and text.
+    Full disks, read-only places and missing rights become StoreErrors with a way out, a broken or silent connection
+    a TemporaryError, and an OSError that a library made up (it has no number) an InternalError; anything else keeps
+    its number and text.
     """
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return TemporaryError(
+            "a connection failed while {}: {}".format(doing, error.strerror or str(error) or type(error).__name__),
+            why="the other side is gone or does not answer",
+            do="run the same command again",
+        )
+    if error.errno is None:
+        return InternalError(
+            "{} while {}: {}".format(type(error).__name__, doing, error), why="a bug, or a library's refusal"
+        )
     where = str(error.filename) if error.filename else "the store"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
@@ -135,9 +146,10 @@ def from_os_error(error: OSError, doing: str) -> PodsquadError:
         errno.EPERM: "this user may not write there",
         errno.EROFS: "the file system is mounted read-only",
         errno.ENOTDIR: "a part of that path is a file, not a folder",
+        errno.ENOENT: "it is not there, or was removed meanwhile",
     }
     return StoreError(
         "cannot use {} while {}: {}".format(where, doing, error.strerror or error),
         why=reasons.get(error.errno, "the operating system refused (errno {})".format(error.errno)),
-        do="make that path writable, or choose another store with --set store.path=FOLDER",
+        do="make that path usable by this user, or choose another store with --set store.path=FOLDER",
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podsquad.config.settings import STAGE_NAMES, Settings
-from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named
+from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named, from_os_error
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.libraries import ABSENT, library_versions
 from podsquad.stages.resolved import key_settings, resolve_device
@@ -50,8 +50,7 @@ def run_checks(settings: Settings) -> tuple[Check, ...]:
 
 
 def first_failure(checks: tuple[Check, ...]) -> PodsquadError | None:
-    """Return the error that the first failed check stands for."""
-
+    """Return the error that the first failed check stands for; None when all passed."""
     for check in checks:
         if not check.passed:
             return error_named(check.error)(check.found, why=check.why, do=check.do)
@@ -63,6 +62,8 @@ def _checked(name: str, find: Callable[[], str]) -> Check:
         return Check(name, True, find())
     except PodsquadError as error:
         return Check.failed(name, error)
+    except OSError as error:
+        return Check.failed(name, from_os_error(error, f"checking the {name}"))
 
 
 def _writable(folder: Path, setting: str) -> str:
@@ -104,7 +105,7 @@ def _runtime(settings: Settings) -> str:
     if absent := [name for name in names if versions[name] == ABSENT]:
         raise SettingsError(
             f"the runtime {settings.runtime.name} lacks {', '.join(absent)}",
-            why=f"its interpreter {settings.runtime.python or 'is this one and'} does not have them installed",
+            why=f"its interpreter, {settings.runtime.python or 'this one'}, does not have them installed",
             do='install them with: pip install "podsquad[torch]"',
         )
     device = resolve_device(settings.runtime.device)

@@ -87,6 +87,6 @@ class LogReporter:
         if self._on_progress:
             self._on_progress(progress)
         now = self._clock()
-        if now >= self._next_line:
+        if now >= self._next_line or done >= total:
             self._next_line = now + _LINE_INTERVAL_SECONDS
             self._logger.info("%s", progress, extra={"progress": progress})

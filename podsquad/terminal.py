@@ -18,6 +18,7 @@ from podsquad.reporting import PROGRESS_LOGGER
 from podsquad.reporting import Progress as StageProgress
 
 _STAGE_WIDTH = 9
+_WIDEST = 10_000  # columns, where no terminal sets a bound
 
 
 class TerminalHandler(logging.Handler):
@@ -60,7 +61,7 @@ class TerminalHandler(logging.Handler):
         message = record.getMessage()
         if not message.startswith(stage):
             message = f"{stage:<{_STAGE_WIDTH}} {message}"
-        self._console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(message, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def _move(self, progress: StageProgress) -> None:
         if self._task is None or self._stage != progress.stage:
@@ -81,6 +82,7 @@ def told_on_terminal(quiet: bool = False) -> Iterator[None]:
     console = Console(stderr=True)
     handler = TerminalHandler(console)
     loggers = [logging.getLogger("podsquad"), logging.getLogger(PROGRESS_LOGGER)]
+    before = [(logger, logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
         logger.propagate = False
@@ -89,8 +91,10 @@ def told_on_terminal(quiet: bool = False) -> Iterator[None]:
         yield
     finally:
         handler.close()
-        for logger in loggers:
+        for logger, level, propagate in before:
             logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
@@ -101,7 +105,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Se
     for row in rows:
         table.add_row(*row)
     # Not a terminal: a table for a file or a pipe is as wide as it needs to be.
-    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDEST, markup=False, emoji=False, highlight=False).print(table)
 
 
 def print_json(value: Mapping[str, Any], stream: IO[str] | None = None) -> None:
@@ -111,7 +115,7 @@ def print_json(value: Mapping[str, Any], stream: IO[str] | None = None) -> None:
 
 def print_error(error: PodsquadError) -> None:
     """Print an error's three parts on standard error."""
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(f"error: {error.what}", style="bold red")
     for label, text in (("why", error.why), ("do", error.do)):
         if text:

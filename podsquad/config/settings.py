@@ -6,10 +6,11 @@ its output. A field that shapes none (``run_only``) changes how a run behaves, n
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 StageName = Literal["download", "tokenize", "compile", "train", "evaluate", "publish"]
 STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
@@ -35,7 +36,19 @@ def run_only(default: Any = ..., **bounds: Any) -> Any:
 class Section(BaseModel):
     """A frozen group of settings that refuses unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _plain_text(cls, value: Any) -> Any:
+        """Let a leading ~ be the user's home, and refuse what no file of UTF-8 can hold."""
+        if not isinstance(value, str | Path):
+            return value
+        if any("\ud800" <= character <= "\udfff" for character in str(value)):
+            raise ValueError("it is not valid Unicode")
+        return type(value)(os.path.expanduser(value)) if str(value).startswith("~") else value
 
 
 class StoreSettings(Section):
@@ -54,7 +67,7 @@ class DataSettings(Section):
     """SQuAD v1.1 JSON (also .gz) to train on; for source "files"."""
     validation_file: Path | None = setting(None, shapes=("download",), content=True)
     """SQuAD v1.1 JSON (also .gz) to evaluate on; for source "files"."""
-    hub_dataset: str = setting("rajpurkar/squad", shapes=("download",))
+    hub_dataset: str = setting("rajpurkar/squad", shapes=("download",), min_length=1)
     """Dataset repository; for source "hub"."""
     hub_revision: str = setting("7b6d24c440a36b6815f21b70d25016731768db1f", shapes=("download",))
     """Commit of the dataset repository: a branch's name would let the data change under an unchanged key."""
@@ -75,7 +88,7 @@ class DataSettings(Section):
 class FeatureSettings(Section):
     """How text becomes token windows."""
 
-    tokenizer: str = setting("FacebookAI/roberta-base", shapes=("tokenize",), content=True)
+    tokenizer: str = setting("FacebookAI/roberta-base", shapes=("tokenize",), content=True, min_length=1)
     """Folder or Hub name of a fast tokenizer; "train" makes a byte-level BPE from the training split."""
     tokenizer_revision: str | None = setting(None, shapes=("tokenize",))
     """Commit of the tokenizer's Hub repository."""
@@ -95,7 +108,7 @@ class FeatureSettings(Section):
 class ModelSettings(Section):
     """Which encoder is fine-tuned."""
 
-    base: str = setting("FacebookAI/roberta-base", shapes=("compile", "train"), content=True)
+    base: str = setting("FacebookAI/roberta-base", shapes=("compile", "train"), content=True, min_length=1)
     """Folder or Hub name of the encoder to start from; "scratch" makes a RoBERTa of the sizes below."""
     revision: str | None = setting(None, shapes=("compile", "train"))
     """Commit of the encoder's Hub repository."""

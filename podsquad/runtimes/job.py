@@ -64,7 +64,7 @@ class Events:
     Kinds and their fields: ``log`` (level, message); ``progress`` (step, total_steps, and what is known of loss,
     learning_rate, samples_per_second, seconds_left); ``checkpoint`` (step); ``decision`` (name, value, reason);
     ``failure`` (error, what, why, do). ``progress`` is thinned to one per ``progress_interval_seconds``; the first and
-    the last step always pass.
+    the last step always pass. When nobody listens any more events go nowhere: the work goes on to its checkpoint.
     """
 
     def __init__(self, stream: IO[str], progress_interval_seconds: float = 0.5) -> None:
@@ -76,8 +76,13 @@ class Events:
     def _emit(self, event: Mapping[str, Any]) -> None:
         line = json.dumps(event, ensure_ascii=False)
         with self._lock:
-            self._stream.write(line + "\n")
-            self._stream.flush()
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except BrokenPipeError:  # the parent is gone; standard input's end asks for the stop
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
 
     def log(self, message: str, level: str = "info") -> None:
         """Send a line for the log."""

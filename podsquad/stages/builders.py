@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def build_tokenize(building: Building) -> None:
         building.inputs["download"].path,
         building.output,
         progress=building.reporter.progress,
+        log=building.reporter.log,
     )
 
 
@@ -54,7 +56,8 @@ def build_evaluate(building: Building) -> None:
 
     dataset, features, model = (building.inputs[name].path for name in ("download", "tokenize", "train"))
     logits = building.work / "logits"
-    logits.mkdir(exist_ok=True)
+    shutil.rmtree(logits, ignore_errors=True)  # an earlier attempt's; a runtime is promised an empty folder
+    logits.mkdir()
     _run(building, "predict", {"features": features, "model": model}, logits)
     build_evaluation(building.settings.evaluation, dataset, features, logits, model, building.output)
 

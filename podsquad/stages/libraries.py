@@ -14,8 +14,8 @@ from podsquad.errors import SettingsError
 
 ABSENT = "absent"
 _ASK = """
-import importlib.metadata, json, platform, sys
-versions = {"python": platform.python_version()}
+import importlib.metadata, json, sys
+versions = {}
 for name in sys.argv[1:]:
     try:
         versions[name] = importlib.metadata.version(name)
@@ -51,9 +51,19 @@ def _ask(python: Path, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             [str(python), "-c", _ASK, *names], capture_output=True, text=True, timeout=60, check=True
         )
         return tuple(json.loads(answer.stdout).items())
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, AttributeError) as error:
         raise SettingsError(
-            f"cannot ask {python} for its libraries: {error}",
+            f"cannot ask {python} for its libraries: {_told(error)}",
             why="runtime.python must name a Python interpreter",
             do="check runtime.python",
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """Say what happened without the program's text, which a subprocess's error repeats."""
+    if isinstance(error, subprocess.CalledProcessError):
+        last = str(error.stderr).strip().splitlines()[-1:]
+        return f"it ended with exit code {error.returncode}" + (f" ({last[0]})" if last else "")
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it did not answer within {error.timeout:g} seconds"
+    return (error.strerror if isinstance(error, OSError) else "") or "its answer is not what was asked for"

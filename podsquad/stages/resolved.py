@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ def key_settings(settings: Settings, stage: str) -> dict[str, Any]:
     for name, value in values.items():
         if name == "runtime.device":
             values[name] = resolve_device(value)
+        elif name == "publish.folder":  # a destination: the same place however it is spelled
+            values[name] = str(Path(value).absolute())
         elif settings_fields()[name].is_content and value is not None:
             values[name] = _content(name, value)
     return values
@@ -62,8 +65,12 @@ def _content(name: str, value: str) -> Any:
         return {"sha256": digest_path(ENCODER_FOLDER)}
     if words and value in words:
         return value
-    path = Path(value).expanduser()
-    if path.exists():
+    path = Path(value)
+    if os.path.exists(path):  # unlike Path.exists, it takes what cannot be looked at for absent
+        if not words and path.is_dir():
+            raise InputMissingError(
+                f"{name} names {value}, which is a folder, not a file", do=f"set it with --set {name}=FILE"
+            )
         return {"sha256": digest_path(path)}
     if words and not names_a_path(value):
         return value  # a repository of the Hub

@@ -17,7 +17,7 @@ from podsquad.stages.stage import Building
 from podsquad.store.artifacts import Artifact, Lookup, Store
 from podsquad.store.durable import write_json
 from podsquad.store.keys import Ingredients, differences, key_of, make_ingredients
-from podsquad.store.source import code_digests
+from podsquad.store.source import code_digests, function_digest
 
 BUILD_RECORD = "record/build.json"
 
@@ -44,7 +44,7 @@ def stage_ingredients(name: StageName, settings: Settings, input_digests: Mappin
         format_version=stage.format_version,
         settings=key_settings(settings, name),
         inputs={input_name: input_digests[input_name] for input_name in stage.inputs},
-        code=code_digests(stage.modules),
+        code=code_digests(stage.modules) | function_digest(stage.build),
         libraries=libraries,
     )
 
@@ -101,4 +101,4 @@ def explain(store: Store, ingredients: Ingredients, found: Lookup) -> str:
         return found.problem if found.is_stale else f"its artifact {found.problem}"
     others = [differences(other, ingredients) for other in store.ingredients(ingredients["stage"])]
     nearest = min(others, key=len, default=["nothing made yet"])
-    return "; ".join(nearest)
+    return "; ".join(nearest) or "its artifact is not in its place"

@@ -75,7 +75,7 @@ class Store:
         """Return the artifact of that key if it is there, every byte is as its manifest says, and it is not stale."""
         path = self.root / stage / key
         try:
-            if not path.is_dir():
+            if not path.exists():
                 return Lookup(None)
             found = _verify(path, stage, key)
         except OSError as error:
@@ -99,31 +99,35 @@ class Store:
         key left there. Of several callers with one key, one builds and the others wait and reuse. ``refresh`` builds
         in any case and begins with an empty work folder. An artifact that fails its verification is set aside.
 
-        Raises what ``build`` raises; then nothing half-made is visible and ``work`` stays for the next attempt.
+        Raises what ``build`` raises, an OSError of it as errors.from_os_error tells it; then nothing half-made is
+        kept but ``work``, which stays for the next attempt.
         """
         stage, key = ingredients["stage"], key_of(ingredients)
         home = self.root / stage
         with _os_errors_explained(f"building the stage {stage}"), self._only_writer(stage, key, log):
+            target, output, work = home / key, home / ".staging" / key, home / ".work" / key
+            replaced = home / ".staging" / f"{key}.replaced"
+            if replaced.exists() and not target.exists():  # a kill between the two renames of a replacement
+                replaced.rename(target)
             found = self.look_up(stage, key, why_stale)
             if found.artifact and not refresh:
                 return found.artifact, True
             if found.problem and not found.is_stale:
                 log(f"{stage}: the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key)
-            target, output, work = home / key, home / ".staging" / key, home / ".work" / key
-            replaced = home / ".staging" / f"{key}.replaced"
             for leftover in (output, replaced):
                 shutil.rmtree(leftover, ignore_errors=True)
             if refresh:
                 shutil.rmtree(work, ignore_errors=True)
             output.mkdir(parents=True)
             work.mkdir(parents=True, exist_ok=True)
-            build(output, work)
-            manifest = _make_manifest(output, ingredients)
-            write_json(output / MANIFEST_FILE, manifest)
-            if target.exists():  # the old one of a refresh, or a stale one, makes room at the last moment
-                target.rename(replaced)
-            move_folder(output, target)
+            try:
+                build(output, work)
+                write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
+                move_folder(output, target, replaced)  # the old one of a refresh, or a stale one, makes room
+            except BaseException:
+                shutil.rmtree(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
+                raise
             shutil.rmtree(replaced, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
             built = _verify(target, stage, key).artifact
@@ -191,7 +195,8 @@ def _verify(path: Path, stage: str, key: str) -> Lookup:
     try:
         manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
         files, digest = manifest["files"], manifest["digest"]
-        if manifest["stage"] != stage or key_of(manifest["ingredients"]) != key or _digest_of(files) != digest:
+        stands_for = (manifest["manifest_format"], manifest["stage"], manifest["key"], key_of(manifest["ingredients"]))
+        if stands_for != (MANIFEST_FORMAT, stage, key, key) or _digest_of(files) != digest:
             return Lookup(None, problem="has a manifest that does not fit it")
     except FileNotFoundError:
         return Lookup(None, problem=f"lacks its {MANIFEST_FILE}")
@@ -201,9 +206,10 @@ def _verify(path: Path, stage: str, key: str) -> Lookup:
         try:
             if digest_file(path / name)._asdict() != entry:
                 return Lookup(None, problem=f"has a changed file {name}", expected_digest=digest)
+        except FileNotFoundError:
+            return Lookup(None, problem=f"lacks its file {name}", expected_digest=digest)
         except OSError as error:
-            is_gone = isinstance(error, FileNotFoundError)
-            problem = f"lacks its file {name}" if is_gone else f"has a file {name} that cannot be read: {error}"
+            problem = f"has a file {name} that cannot be read: {error.strerror}"
             return Lookup(None, problem=problem, expected_digest=digest)
     num_bytes = sum(entry["num_bytes"] for entry in files.values())
     return Lookup(Artifact(stage, key, digest, path, num_bytes))

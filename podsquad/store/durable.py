@@ -12,7 +12,7 @@ import os
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Iterator, Union
+from typing import IO, Any, Iterator, Optional, Union
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -55,16 +55,21 @@ def write_json(path: Union[str, Path], value: Any) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def move_folder(source: Union[str, Path], target: Union[str, Path]) -> None:
+def move_folder(
+    source: Union[str, Path], target: Union[str, Path], replaced: Optional[Union[str, Path]] = None
+) -> None:
     """Flush every file below ``source`` to the disk, then let the folder appear at ``target`` by one rename.
 
-    Both must lie on one file system. Raises OSError if ``target`` exists and is not an empty folder.
+    What stands at ``target`` is renamed to ``replaced`` at the last moment, after the slow part; without ``replaced``
+    OSError is raised if it is not an empty folder. All must lie on one file system.
     """
     source, target = Path(source), Path(target)
     for folder, _, names in os.walk(source):
         for name in names:
             _flush(os.path.join(folder, name))
         flush_folder(folder)
+    if replaced is not None and os.path.lexists(target):
+        os.rename(target, replaced)
     os.rename(source, target)
     flush_folder(target.parent)
 

@@ -16,6 +16,7 @@ from podsquad.store.durable import canonical_json
 
 Ingredients = dict[str, Any]
 KEY_DIGITS = 32
+_UNKNOWN = "unknown"  # in place of a value whose name one of two records lacks
 
 
 def make_ingredients(
@@ -50,7 +51,7 @@ def differences(old: Ingredients, new: Ingredients) -> list[str]:
         found.append(f"{name} {_shown(before)} -> {_shown(after)}")
     found += [f"input {name} changed" for name, _, _ in _changed(old, new, "inputs")]
     for name, before, after in _changed(old, new, "libraries"):
-        found.append(f"{name} {before or 'none'} -> {after or 'none'}")
+        found.append(f"{name} {_shown(before)} -> {_shown(after)}")
     if code := [name for name, _, _ in _changed(old, new, "code")]:
         found.append("code changed: " + ", ".join(code[:3]) + (f" and {len(code) - 3} more" if len(code) > 3 else ""))
     if old.get("format") != new.get("format"):
@@ -59,9 +60,10 @@ def differences(old: Ingredients, new: Ingredients) -> list[str]:
 
 
 def _changed(old: Ingredients, new: Ingredients, part: str) -> list[tuple[str, Any, Any]]:
-    before, after = old.get(part, {}), new.get(part, {})
-    names = sorted({*before, *after})
-    return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+    # Compared as the key sees them: 1, 1.0 and true are three values, and a name that is not there is not null.
+    before, after = ({name: canonical_json(value) for name, value in each.get(part, {}).items()} for each in (old, new))
+    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return [(name, old.get(part, {}).get(name, _UNKNOWN), new.get(part, {}).get(name, _UNKNOWN)) for name in names]
 
 
 def _shown(value: Any) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import podsquad
 
@@ -21,7 +23,7 @@ CARRIERS = (
     "podsquad.runtimes.job",
 )
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(podsquad[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+(podsquad[\w.]*))",
+    r"^[ \t]*(?:from[ \t]+(podsquad\b[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+(podsquad\b[\w.]*))",
     re.MULTILINE,
 )
 
@@ -44,6 +46,12 @@ def code_digests(roots: Iterable[str], carriers: Iterable[str] = CARRIERS) -> di
     return dict(sorted(digests.items()))
 
 
+def function_digest(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the SHA-256 (16 digits) of one function's source, by its full name."""
+    source = inspect.getsource(function).encode("utf-8")
+    return {f"{function.__module__}.{function.__qualname__}": hashlib.sha256(source).hexdigest()[:16]}
+
+
 def _expand(root: str) -> list[str]:
     if not root.endswith(".*"):
         return [root]
@@ -58,11 +66,8 @@ def _read(module: str) -> tuple[str, tuple[str, ...]]:
     content = _file_of(module).read_bytes()
     found: list[str] = []
     for package, names, plain in _IMPORT.findall(content.decode("utf-8")):
-        if plain:
-            found.append(plain)
-            continue
-        if _is_module(package):
-            found.append(package)
+        if _is_module(plain or package):
+            found.append(plain or package)
         # "from podsquad.data import arrow" names a module, "from podsquad.data.arrow import Features" does not.
         parts = [re.split(r"\s+as\s+", name.strip())[0] for name in re.sub(r"#.*|[()]", "", names).split(",")]
         found.extend(f"{package}.{name}" for name in parts if name and _is_module(f"{package}.{name}"))

@@ -1,0 +1,37 @@
+"""The settings' models: frozen, closed, documented."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from podsquad.config.settings import DataSettings, ModelSettings, Settings, TrainingSettings
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().training.epochs = 3
+
+
+def test_unknown_names_are_refused_in_every_section() -> None:
+    for section in Settings.model_fields:
+        if section != "profile":
+            with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+                Settings.model_validate({section: {"unknown": 1}})
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        Settings.model_validate({"unknown": {}})
+
+
+def test_the_defaults_are_the_reference_run_s() -> None:
+    # The model card of the reference: 2 epochs, 256 per step, 6e-5 with a quarter of warm-up, no clipping; its windows.
+    training = TrainingSettings()
+    assert (training.epochs, training.batch_size, training.learning_rate) == (2, 256, 6e-5)
+    assert (training.warmup_share, training.weight_decay, training.max_gradient_norm) == (0.25, 0.01, None)
+    assert (Settings().features.max_length, Settings().features.stride) == (384, 128)
+    assert DataSettings().hub_dataset == "rajpurkar/squad"
+
+
+def test_bounds_hold_for_defaults_and_updates_alike() -> None:
+    with pytest.raises(ValidationError, match="hidden_size 130 is not a multiple of num_heads 4"):
+        ModelSettings(hidden_size=130)
+    assert ModelSettings(hidden_size=136, num_heads=8).hidden_size == 136

@@ -1,0 +1,110 @@
+"""The builders: what reaches the runtime, and what its events become."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podsquad.config.load import load_settings
+from podsquad.config.settings import StageName
+from podsquad.errors import DataError
+from podsquad.runtimes.job import Job
+from podsquad.stages import builders
+from podsquad.stages.builders import read_publication, why_publication_is_stale
+from podsquad.stages.stage import Building
+from podsquad.store.artifacts import Artifact
+from podsquad.store.durable import write_json
+from tests.stages.fakes import Told
+
+EVENTS: list[Mapping[str, Any]] = [
+    {"event": "log", "level": "warning", "message": "hot"},
+    {"event": "decision", "name": "program", "value": "eager", "reason": "a CPU"},
+    {"event": "checkpoint", "step": 100},
+    {"event": "progress", "step": 3, "total_steps": 9, "loss": 1.5, "seconds_left": 2, "unheard_of": 4},
+    {"event": "of a later version", "x": 1},
+]
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Stand in for the runtime: keep the jobs, check their output folder, send events."""
+    seen: list[Job] = []
+
+    def run_job(job: Job, runtime: str, **options: Any) -> None:
+        assert runtime == "torch"
+        assert options.keys() == {"python", "hang_seconds", "on_event"}
+        assert list(Path(job.output).iterdir()) == []
+        seen.append(job)
+        (Path(job.output) / "result").write_text("")
+        for event in EVENTS:
+            options["on_event"](event)
+
+    monkeypatch.setattr(builders, "run_job", run_job)
+    return seen
+
+
+def building(tmp_path: Path, *inputs: StageName) -> Building:
+    for name in ("output", "work"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    artifacts = {name: Artifact(name, "k", "d", tmp_path / name, 1) for name in inputs}
+    settings = load_settings("demo", {"model.base": "scratch", "runtime.device": "cpu"}).settings
+    return Building(settings, artifacts, tmp_path / "output", tmp_path / "work", "ab" * 16, Told())
+
+
+def test_compile_and_train_order_their_verbs(jobs: list[Job], tmp_path: Path) -> None:
+    made = building(tmp_path, "tokenize", "compile")
+    builders.build_compile(made)
+    (made.output / "result").unlink()
+    builders.build_train(made)
+    features, executable = str(tmp_path / "tokenize"), str(tmp_path / "compile")
+    assert [(job.verb, job.inputs) for job in jobs] == [
+        ("compile", {"features": features}),
+        ("train", {"features": features, "executable": executable}),
+    ]
+    assert all((job.output, job.work) == (str(made.output), str(made.work)) for job in jobs)
+    assert jobs[0].settings["runtime"]["device"] == "cpu"
+
+
+def test_events_become_lines_and_progress(jobs: list[Job], tmp_path: Path) -> None:
+    made = building(tmp_path, "tokenize", "compile")
+    builders.build_train(made)
+    told = made.reporter
+    assert isinstance(told, Told)
+    assert told.lines == [
+        ("warning", "hot"),
+        ("info", "program: eager (a CPU)"),
+        ("debug", "checkpoint of step 100 is complete"),
+    ]
+    assert told.steps == [(3, 9, {"loss": 1.5, "seconds_left": 2.0})]
+
+
+def test_evaluate_predicts_into_an_empty_folder_at_every_attempt(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from podsquad.evaluation import report
+
+    scored: list[Path] = []
+    monkeypatch.setattr(report, "build_evaluation", lambda *paths: scored.append(paths[3]))
+    for _ in range(2):  # the second finds what the first left in the work folder
+        builders.build_evaluate(building(tmp_path, "download", "tokenize", "train"))
+    assert [job.verb for job in jobs] == ["predict", "predict"]
+    assert jobs[0].inputs == {"features": str(tmp_path / "tokenize"), "model": str(tmp_path / "train")}
+    assert scored == [tmp_path / "work" / "logits"] * 2
+
+
+@pytest.mark.parametrize("content", [None, "{", "\xff"], ids=["absent", "cut", "binary"])
+def test_a_publication_s_record_that_cannot_be_read_is_a_data_error(content: str | None, tmp_path: Path) -> None:
+    if content:
+        (tmp_path / "publication.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=r"cannot read .*publication\.json"):
+        read_publication(tmp_path)
+
+
+def test_a_publication_is_stale_when_its_target_is_gone(tmp_path: Path) -> None:
+    record = {"folder": str(tmp_path / "published"), "name": "reader", "digest": "ab" * 16}
+    write_json(tmp_path / "publication.json", record)
+    pointer = tmp_path / "published" / "reader" / "current"
+    assert why_publication_is_stale(tmp_path) == f"{pointer} does not hold this version"

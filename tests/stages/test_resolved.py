@@ -1,0 +1,258 @@
+"""Settings as they enter a key, and as the work needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+
+from podsquad.config.fields import settings_fields
+from podsquad.config.settings import STAGE_NAMES, Settings
+from podsquad.errors import InputMissingError
+from podsquad.stages import resolved
+from podsquad.stages.catalog import STAGES
+from podsquad.stages.libraries import library_versions
+from podsquad.stages.resolved import (
+    key_settings,
+    names_a_path,
+    resolve_device,
+    runtime_sections,
+    tokenizer_settings,
+)
+from podsquad.stages.run import stage_ingredients
+from podsquad.store.keys import key_of
+from tests.stages.fakes import FakeStages
+from tests.stages.test_libraries import another_spelling_of_this_interpreter
+
+# Another valid value of every setting, seen from FakeStages.settings(). "<file>" and "<folder>" stand for made-up ones.
+OTHER_VALUES: dict[str, Any] = {
+    "profile": "gpu",
+    "store.path": "elsewhere",
+    "data.source": "hub",
+    "data.train_file": "<file>",
+    "data.validation_file": "<file>",
+    "data.hub_dataset": "someone/squad",
+    "data.hub_revision": "main",
+    "data.expected_train_questions": 4000,
+    "data.expected_validation_questions": 600,
+    "data.max_bad_share": 0.5,
+    "data.demo_seed": 7,
+    "data.demo_train_questions": 40,
+    "data.demo_validation_questions": 60,
+    "features.tokenizer": "FacebookAI/roberta-base",
+    "features.tokenizer_revision": "main",
+    "features.vocab_size": 300,
+    "features.max_length": 128,
+    "features.stride": 32,
+    "features.label_closing_token": True,
+    "features.workers": 2,
+    "model.base": "<folder>",
+    "model.revision": "main",
+    "model.hidden_size": 256,
+    "model.num_layers": 2,
+    "model.num_heads": 8,
+    "model.intermediate_size": 64,
+    "model.dropout": 0.2,
+    "training.epochs": 1,
+    "training.batch_size": 16,
+    "training.micro_batch_tokens": 4096,
+    "training.learning_rate": 2e-3,
+    "training.warmup_share": 0.2,
+    "training.weight_decay": 0.02,
+    "training.beta1": 0.8,
+    "training.beta2": 0.98,
+    "training.epsilon": 1e-6,
+    "training.max_gradient_norm": None,
+    "training.seed": 7,
+    "training.precision": "bfloat16",
+    "training.drop_last": True,
+    "training.checkpoint_interval_steps": 7,
+    "runtime.python": another_spelling_of_this_interpreter(),
+    "runtime.device": "cuda",
+    "runtime.formulation": "padded",
+    "runtime.compiled": "never",
+    "runtime.threads": 3,
+    "runtime.hang_seconds": 7.0,
+    "evaluation.num_best": 7,
+    "evaluation.max_answer_tokens": 7,
+    "evaluation.batch_tokens": 1024,
+    "publish.folder": "elsewhere",
+    "publish.name": "other",
+    "retry.retries": 0,
+    "retry.delay_seconds": 0.0,
+    "retry.stage_timeout_seconds": 60.0,
+}
+ONE_VALUE = {"runtime.name", "publish.target"}  # of them there is no other valid value yet
+
+
+@pytest.fixture(autouse=True)
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolved, "_has_nvidia_device", lambda: False)
+
+
+def keys_of(settings: Settings) -> dict[str, str]:
+    """Return the keys of all stages, the input artifacts being the same."""
+    digests = dict.fromkeys(STAGE_NAMES, "same")
+    return {name: key_of(stage_ingredients(name, settings, digests)) for name in STAGE_NAMES}
+
+
+def changed(settings: Settings, name: str, value: Any) -> Settings:
+    values = settings.model_dump()
+    section, _, field = name.rpartition(".")
+    (values[section] if section else values)[field] = value
+    return Settings.model_validate(values)
+
+
+def test_every_setting_has_another_value_here() -> None:
+    assert OTHER_VALUES.keys() | ONE_VALUE == settings_fields().keys()
+    for name in ONE_VALUE:
+        section, _, field = name.partition(".")
+        annotation = type(getattr(Settings(), section)).model_fields[field].annotation
+        assert get_origin(annotation) is Literal
+        assert len(get_args(annotation)) == 1
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_a_setting_changes_the_keys_of_the_stages_that_it_shapes_and_no_others(
+    name: str, fake_stages: FakeStages, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("{}")
+    (tmp_path / "folder").mkdir()
+    stand_ins = {"<file>": tmp_path / "file", "<folder>": str(tmp_path / "folder")}
+    value = OTHER_VALUES[name]
+    before = fake_stages.settings()
+    after = changed(before, name, stand_ins.get(value, value) if isinstance(value, str) else value)
+    field = settings_fields()[name]
+    assert field.value_in(after) != field.value_in(before)
+    old, new = keys_of(before), keys_of(after)
+    assert {stage for stage in STAGE_NAMES if old[stage] != new[stage]} == set(field.shapes)
+
+
+def test_a_runtime_with_the_same_libraries_has_the_same_keys_wherever_it_lies() -> None:
+    # With the real stages' libraries: fake_stages leaves them out.
+    names = STAGES["train"].runtime_libraries
+    assert library_versions(names, another_spelling_of_this_interpreter()) == library_versions(names)
+
+
+def test_the_digest_of_an_input_is_in_the_key(fake_stages: FakeStages) -> None:
+    settings = fake_stages.settings()
+    for name in STAGE_NAMES:
+        same = dict.fromkeys(STAGE_NAMES, "same")
+        from_others = {
+            other
+            for other in STAGE_NAMES
+            if key_of(stage_ingredients(name, settings, same | {other: "x"}))
+            != key_of(stage_ingredients(name, settings, same))
+        }
+        assert from_others == set(STAGES[name].inputs)
+
+
+def test_content_counts_and_its_path_does_not(fake_stages: FakeStages, tmp_path: Path) -> None:
+    for name in ("1", "2", "3"):
+        (tmp_path / f"{name}.json").write_text("other" if name == "3" else "same")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("other" if name == "3" else "same")
+    settings = [
+        fake_stages.settings(
+            data__train_file=tmp_path / f"{name}.json",
+            features__tokenizer=f"{tmp_path}/{name}",
+            model__base=f"{tmp_path}/{name}",
+        )
+        for name in ("1", "2", "3")
+    ]
+    first, second, third = map(keys_of, settings)
+    assert first == second
+    assert {stage for stage in STAGE_NAMES if first[stage] != third[stage]} == {
+        "download",
+        "tokenize",
+        "compile",
+        "train",
+    }
+    assert str(tmp_path) not in str([key_settings(settings[0], stage) for stage in STAGE_NAMES[:-1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data.train_file", "absent.json"),
+        ("data.train_file", "x" * 5000),
+        ("features.tokenizer", "./absent"),
+        ("features.tokenizer", "/absent/folder"),
+        ("features.tokenizer", "a/b/c"),
+        ("model.base", "absent/"),
+    ],
+)
+def test_a_path_that_is_not_there_is_an_error(name: str, value: str, fake_stages: FakeStages) -> None:
+    settings = fake_stages.settings(**{name.replace(".", "__"): value})
+    stage = settings_fields()[name].shapes[0]
+    with pytest.raises(InputMissingError, match=f"^{name} names .* which is not there") as caught:
+        key_settings(settings, stage)
+    assert f"--set {name}=PATH" in caught.value.do
+
+
+def test_a_folder_is_no_data_file(fake_stages: FakeStages, tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="which is a folder, not a file"):
+        key_settings(fake_stages.settings(data__train_file=tmp_path), "download")
+
+
+@pytest.mark.parametrize("name", ["roberta-base", "FacebookAI/roberta-base", "scratch", "train"])
+def test_names_of_the_hub_and_words_count_as_they_are(name: str, fake_stages: FakeStages) -> None:
+    if name != "train":
+        assert key_settings(fake_stages.settings(model__base=name), "train")["model.base"] == name
+    if name != "scratch":
+        settings = fake_stages.settings(features__tokenizer=name)
+        assert key_settings(settings, "tokenize")["features.tokenizer"] == name
+
+
+def test_the_demo_s_encoder_counts_by_its_content(
+    fake_stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolved, "ENCODER_FOLDER", tmp_path / "encoder")
+    settings = fake_stages.settings(model__base="demo", features__tokenizer="demo")
+    with pytest.raises(InputMissingError):
+        key_settings(settings, "train")
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text("{}")
+    base = key_settings(settings, "train")["model.base"]
+    assert base.keys() == {"sha256"}
+    assert key_settings(settings, "tokenize")["features.tokenizer"] == base
+    assert tokenizer_settings(settings).tokenizer == str(tmp_path / "encoder")
+    assert runtime_sections(settings)["model"]["base"] == str(tmp_path / "encoder")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_path"),
+    [
+        ("roberta-base", False), ("a/b", False), ("a.b/c.d", False),
+        ("/a", True), ("./a", True), ("../a", True), ("~/a", True), ("a/", True), ("a/b/c", True),
+    ],
+)  # fmt: skip
+def test_what_can_only_be_a_path(name: str, is_path: bool) -> None:
+    assert names_a_path(name) == is_path
+
+
+@pytest.mark.parametrize(
+    ("device", "has_nvidia", "expected"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", False, "cuda")],
+)
+def test_auto_is_what_the_machine_has(
+    device: str, has_nvidia: bool, expected: str, fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolved, "_has_nvidia_device", lambda: has_nvidia)
+    assert resolve_device(device) == expected
+    settings = fake_stages.settings(runtime__device=device)
+    assert key_settings(settings, "train")["runtime.device"] == expected
+    assert runtime_sections(settings)["runtime"]["device"] == expected
+
+
+def test_a_runtime_gets_its_sections_as_json(fake_stages: FakeStages) -> None:
+    sections = runtime_sections(fake_stages.settings(runtime__python="/usr/bin/python3"))
+    assert sections.keys() == {"model", "training", "runtime", "evaluation"}
+    assert sections["runtime"]["python"] == "/usr/bin/python3"
+    assert sections["training"]["learning_rate"] == 1e-3
+
+
+def test_other_tokenizers_stay_as_they_are(fake_stages: FakeStages) -> None:
+    settings = fake_stages.settings(features__tokenizer="FacebookAI/roberta-base")
+    assert tokenizer_settings(settings) is settings.features

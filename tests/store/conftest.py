@@ -1,0 +1,5 @@
+"""Fixtures of the store's tests."""
+
+from tests.store.shelf import shelf
+
+__all__ = ["shelf"]

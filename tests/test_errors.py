@@ -1,0 +1,105 @@
+"""The tree of errors: drawn as it is, told in three parts, and carried whole through a pickle-like copy."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import re
+
+import pytest
+
+from podsquad import errors
+from podsquad.errors import (
+    DataError,
+    DiskFullError,
+    InternalError,
+    PodsquadError,
+    StoreError,
+    TemporaryError,
+    all_errors,
+    error_named,
+    from_os_error,
+)
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    drawn: dict[str, tuple[str, int]] = {}
+    above = {0: "PodsquadError"}
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"    (│   )?[├└]── (\w+) .* exit (\d+)$", line):
+            depth = 2 if found[1] else 1
+            above[depth] = found[2]
+            drawn[found[2]] = (above[depth - 1], int(found[3]))
+        elif found := re.match(r"        └── (\w+) .* exit (\d+)$", line):
+            drawn[found[1]] = (above[1], int(found[2]))
+    real = {kind.__name__: (kind.__base__.__name__, kind.exit_code) for kind in all_errors() if kind.__base__}
+    del real["PodsquadError"]
+    assert drawn == {name: entry for name, entry in real.items() if getattr(errors, name, None)}
+
+
+def test_only_what_is_temporary_heals() -> None:
+    assert {kind.__name__ for kind in all_errors() if kind.heals} == {"TemporaryError", "StoppedError"}
+    assert all(kind.heals == (kind.exit_code == 75) for kind in all_errors())
+
+
+@pytest.mark.parametrize(
+    ("why", "do", "text"),
+    [("", "", "what"), ("w", "", "what\nWhy: w"), ("", "d", "what\nDo: d"), ("w", "d", "what\nWhy: w\nDo: d")],
+)
+def test_an_error_is_told_in_up_to_three_lines(why: str, do: str, text: str) -> None:
+    assert str(DataError("what", why=why, do=do)) == text
+
+
+@pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
+def test_a_copy_keeps_kind_and_parts(kind: type[PodsquadError]) -> None:
+    error = copy.copy(kind("what", why="why", do="do"))
+    assert type(error) is kind
+    assert (error.what, error.why, error.do) == ("what", "why", "do")
+
+
+def test_errors_are_found_by_name() -> None:
+    assert all(error_named(kind.__name__) is kind for kind in all_errors())
+    assert error_named("ValueError") is error_named("") is InternalError
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_named_with_its_place(number: int) -> None:
+    error = from_os_error(OSError(number, "full", "/data/x"), "writing")
+    assert type(error) is DiskFullError
+    assert error.what == "no space left for /data/x while writing"
+    assert "free some space" in error.do
+    assert from_os_error(OSError(number, "full"), "writing").what == "no space left for the store while writing"
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EACCES, "this user may not write there"),
+        (errno.EPERM, "this user may not write there"),
+        (errno.EROFS, "the file system is mounted read-only"),
+        (errno.ENOTDIR, "a part of that path is a file, not a folder"),
+        (errno.ENOENT, "it is not there, or was removed meanwhile"),
+        (errno.EIO, f"the operating system refused (errno {errno.EIO})"),
+    ],
+)
+def test_other_refusals_are_store_errors(number: int, why: str) -> None:
+    error = from_os_error(OSError(number, "text", "/data/x"), "writing")
+    assert type(error) is StoreError
+    assert (error.what, error.why) == ("cannot use /data/x while writing: text", why)
+    assert "store.path" in error.do
+
+
+@pytest.mark.parametrize(
+    "raised", [ConnectionResetError(104, "reset"), TimeoutError("late"), ConnectionError()], ids=repr
+)
+def test_a_connection_that_fails_may_heal(raised: OSError) -> None:
+    error = from_os_error(raised, "downloading")
+    assert type(error) is TemporaryError
+    assert error.what.startswith("a connection failed while downloading: ")
+    assert not error.what.endswith(": ")
+
+
+def test_an_os_error_that_no_system_raised_is_not_the_store_s_fault() -> None:
+    error = from_os_error(OSError("We couldn't connect to 'https://huggingface.co'"), "running the job")
+    assert type(error) is InternalError
+    assert error.what == "OSError while running the job: We couldn't connect to 'https://huggingface.co'"

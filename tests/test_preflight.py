@@ -1,0 +1,113 @@
+"""What is found before anything runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podsquad import preflight
+from podsquad.config.settings import Settings
+from podsquad.errors import DiskFullError, InputMissingError, SettingsError, StoreError
+from podsquad.preflight import Check, first_failure, run_checks
+from podsquad.stages.catalog import STAGES
+from tests.stages.fakes import FakeStages
+
+
+@pytest.fixture(autouse=True)
+def a_runtime_s_libraries(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STAGES, "train", replace(STAGES["train"], runtime_libraries=("torch",)))
+
+
+def check(settings: Settings, name: str) -> Check:
+    return next(each for each in run_checks(settings) if each.name == name)
+
+
+def test_all_is_well_and_nothing_is_written(fake_stages: FakeStages, tmp_path: Path) -> None:
+    checks = run_checks(fake_stages.settings())
+    assert [each.name for each in checks] == ["store", "publication", "disk", "inputs", "runtime"]
+    assert all(each.passed for each in checks[:4])
+    assert first_failure(checks[:4]) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "setting"), [("store", "store.path"), ("publication", "publish.folder")])
+def test_a_file_in_a_folder_s_place(name: str, setting: str, fake_stages: FakeStages, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    settings = fake_stages.settings(**{setting.replace(".", "__"): tmp_path / "file" / "below"})
+    failed = check(settings, name)
+    assert not failed.passed
+    assert failed.found == f"{setting} {tmp_path}/file/below cannot be a folder: {tmp_path}/file is a file"
+    assert f"--set {setting}=FOLDER" in failed.do
+    assert type(first_failure((failed,))) is StoreError
+
+
+@pytest.mark.parametrize("name", ["store", "publication"])
+def test_a_folder_that_may_not_be_written(
+    name: str, fake_stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    failed = check(fake_stages.settings(), name)
+    assert not failed.passed
+    assert failed.why == f"this user may not write to {tmp_path}"
+    assert failed.error == "StoreError"
+
+
+def test_a_disk_that_is_nearly_full(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100 * 2**20))
+    failed = check(fake_stages.settings(), "disk")
+    assert failed.found == "only 100 MiB are free where the store lies"
+    assert type(first_failure((failed,))) is DiskFullError
+
+
+def test_what_the_system_refuses_is_a_failed_check_too(
+    fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> Any:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(shutil, "disk_usage", refuse)
+    failed = check(fake_stages.settings(), "disk")
+    assert not failed.passed
+    assert "Input/output error" in failed.found
+    assert "while checking the disk" in failed.found
+
+
+def test_a_file_that_is_not_there(fake_stages: FakeStages) -> None:
+    failed = check(fake_stages.settings(data__validation_file="absent.json"), "inputs")
+    assert failed.found == "data.validation_file names absent.json, which is not there"
+    assert type(first_failure((failed,))) is InputMissingError
+
+
+def test_a_runtime_without_its_libraries(
+    fake_stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("torch", "numpy", "safetensors")
+    monkeypatch.setitem(STAGES, "train", replace(STAGES["train"], runtime_libraries=names))
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"torch": "absent", "numpy": "2.2", "safetensors": "absent"}\'\n')
+    python.chmod(0o755)
+    failed = check(fake_stages.settings(runtime__python=python), "runtime")
+    assert failed.found == "the runtime torch lacks torch, safetensors"
+    assert str(python) in failed.why
+    assert type(first_failure((failed,))) is SettingsError
+
+
+def test_a_runtime_tells_its_version_and_device(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "library_versions", lambda names, python: {"torch": "2.13.0"})
+    assert check(fake_stages.settings(runtime__device="cpu"), "runtime").found == "torch 2.13.0 on cpu"
+    monkeypatch.setattr(preflight, "resolve_device", lambda device: "cuda")
+    assert check(fake_stages.settings(), "runtime").found == "torch 2.13.0 on cuda (auto)"
+
+
+def test_the_first_failure_is_the_error_with_all_its_parts() -> None:
+    error = DiskFullError("what", why="why", do="do")
+    found = first_failure((Check("a", True, "fine"), Check.failed("b", error), Check.failed("c", StoreError("later"))))
+    assert found is not None
+    assert (type(found), found.what, found.why, found.do) == (DiskFullError, "what", "why", "do")
