@@ -14,6 +14,7 @@ from prefect import flow
 from flows.report import report_run
 from podsquad.config.load import load_settings
 from podsquad.config.settings import ProfileName, StageName
+from podsquad.errors import TemporaryError
 from podsquad.preflight import first_failure, run_checks
 from tasks.compile import compile_program
 from tasks.download import download
@@ -46,6 +47,12 @@ def retrain(
 
     def run(stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
         state = configured(stage, settings, again)(settings, *inputs, refresh=again, return_state=True)
+        if state.name == "TimedOut":
+            raise TemporaryError(
+                f"the stage {stage.name} took longer than {settings.retry.stage_timeout_seconds:g} seconds",
+                why="that is what retry.stage_timeout_seconds allows one attempt",
+                do="run the same again: it goes on from there; or allow more time",
+            )
         reference: ArtifactReference = state.result()
         if state.name == "Cached":
             reference = reference.model_copy(update={"is_reused": True, "reason": "unchanged", "seconds": 0.0})

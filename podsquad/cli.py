@@ -1,7 +1,7 @@
 """The ``podsquad`` command. Nothing heavy is imported before a verb needs it; only ``run`` imports Prefect.
 
 Exit codes: 0 done; 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be used,
-74 disk full, 75 try again (podsquad/errors.py).
+74 disk full, 75 try again (podsquad/errors.py), 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 
 from podsquad import __version__
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from podsquad.config.settings import Settings, StageName
 
 TRACEBACK_VARIABLE = "PODSQUAD_TRACEBACK"
+_INTERRUPTED = 130
+# Typer carries a click of its own and does not show this class: it is no class of the package click.
+_USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="podsquad",
@@ -144,7 +146,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _fail(error, arguments)
     except KeyboardInterrupt:
         print("stopped; what was done is kept", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         # The reader of the output has gone; nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -161,14 +163,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _call(arguments: list[str]) -> Any:
     try:
-        return app(args=arguments, standalone_mode=False) or 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 0
-    except click.UsageError as error:
+        exit_code = app(args=arguments, standalone_mode=False) or 0
+    except _USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
+            print(error.format_message())
+            return 0
         raise SettingsError(error.format_message(), do="podsquad --help lists the verbs and their options") from None
-    except click.exceptions.Abort:
+    except typer.Abort:
         raise KeyboardInterrupt from None
+    if exit_code == _INTERRUPTED:  # what typer makes of a Ctrl-C, without a word
+        raise KeyboardInterrupt
+    return exit_code
 
 
 def _fail(error: PodsquadError, arguments: list[str]) -> NoReturn:

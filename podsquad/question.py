@@ -15,6 +15,8 @@ from podsquad.errors import DataError, InputMissingError, SettingsError
 
 LONGEST_WINDOW_TOKENS = 384
 _WINDOWS_AT_ONCE = 16
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_REPUBLISH = "name a published model, or publish again with podsquad run --refresh publish"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Answer:
     char_start: int  # -1 where no answer was found
     char_end: int  # one past the last
     probability: float  # share among the candidates
-    score: float  # sum of the two logits
+    score: float | None  # sum of the two logits; None where no answer was found
 
     def to_json(self) -> dict[str, Any]:
         """Return the answer as JSON values."""
@@ -49,7 +51,11 @@ class _Windows:
 
 
 def read_context(text: str | None, file: Path | None) -> str:
-    """Return the context: the text, a file's content, or standard input. Raises SettingsError, InputMissingError."""
+    """Return the context: the text, a file's content, or standard input.
+
+    Raises SettingsError when there is none or two, InputMissingError for a file that cannot be read, DataError for
+    bytes that are not UTF-8.
+    """
     if text is not None and file is not None:
         raise SettingsError("a context and a file with a context were given", do="give one of the two")
     if text is not None:
@@ -57,13 +63,17 @@ def read_context(text: str | None, file: Path | None) -> str:
     if file is None:
         if sys.stdin.isatty():
             raise SettingsError("no context was given", do="give --context TEXT or --context-file FILE")
-        return sys.stdin.read()
+        # Not the stream of text: its encoding is the terminal's.
+        content, name = sys.stdin.buffer.read(), "standard input"
+    else:
+        try:
+            content, name = file.read_bytes(), str(file)
+        except OSError as error:
+            raise InputMissingError(f"cannot read {file}: {error.strerror or error}", do="check the path") from error
     try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputMissingError(f"cannot read {file}: {error.strerror or error}", do="check the path") from error
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}", do="convert it") from error
+        raise DataError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}", do="convert it") from error
 
 
 def published_model(settings: PublishSettings) -> Path:
@@ -82,15 +92,24 @@ def published_model(settings: PublishSettings) -> Path:
 def answer_question(model_folder: Path, question: str, context: str) -> Answer:
     """Return the best answer that the model in that folder finds in ``context``, which may be of any length.
 
-    Raises InputMissingError when the folder is not there, DataError when it holds no model that can be loaded,
-    SettingsError for an empty question or context, or a question longer than a window.
+    Raises InputMissingError when the folder is not there, DataError when it holds no question-answering model that can
+    be loaded or a text is no Unicode, SettingsError for an empty question or context, a question longer than a window,
+    a tokenizer that is not fast, or when torch is not installed.
     """
     if not question.strip() or not context.strip():
         raise SettingsError("the question or the context is empty", do="give both some text")
+    _check_unicode("question", question)
+    _check_unicode("context", context)
     from podsquad.evaluation.answers import find_answers
 
     tokenizer, model = _load(model_folder)
     windows = _make_windows(tokenizer, model.config, question, context)
+    if (highest := int(windows.input_ids.flat.max())) >= model.config.vocab_size:
+        raise DataError(
+            f"the tokenizer in {model_folder} gives the token {highest}, the model knows {model.config.vocab_size}",
+            why="tokenizer and model do not belong together",
+            do=_REPUBLISH,
+        )
     start_logits, end_logits = _predict(model, tokenizer, windows)
     defaults = EvaluationSettings()
     found = find_answers(
@@ -102,9 +121,18 @@ def answer_question(model_folder: Path, question: str, context: str) -> Answer:
         max_answer_tokens=defaults.max_answer_tokens,
     )
     if not found.num_found[0]:
-        return Answer("", -1, -1, 0.0, float("-inf"))
+        return Answer("", -1, -1, 0.0, None)
     start, end = int(found.char_starts[0, 0]), int(found.char_ends[0, 0])
     return Answer(context[start:end], start, end, float(found.probabilities[0, 0]), float(found.scores[0, 0]))
+
+
+def _check_unicode(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # what the shell passes on of bytes that are not UTF-8
+        raise DataError(
+            f"the {name} is not Unicode text: {error.reason} at character {error.start}", do="give it as UTF-8"
+        ) from error
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
@@ -117,15 +145,35 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        model = AutoModelForQuestionAnswering.from_pretrained(str(folder), dtype="float32")
-    except (OSError, ValueError, KeyError) as error:
+    # Without any of them transformers makes a tokenizer that knows no word.
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise DataError(
-            f"cannot load a question-answering model from {folder}: {str(error).splitlines()[0]}",
-            why="the folder is not what save_pretrained or podsquad writes, or a file in it is damaged",
-            do="name a published model, or publish again with podsquad run --refresh publish",
+            f"the model folder {folder} has no tokenizer", why="it lacks a tokenizer.json", do="name a published model"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        model, loaded = AutoModelForQuestionAnswering.from_pretrained(
+            str(folder), dtype="float32", local_files_only=True, output_loading_info=True
+        )
+    except ImportError as error:
+        raise SettingsError(
+            f"cannot load a model: {str(error).strip().splitlines()[0]}",
+            why="the runtime's packages are not installed here",
+            do='install them with: pip install "podsquad[torch]"',
         ) from error
+    except Exception as error:  # each of the libraries has kinds of its own for what is damaged
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(
+            f"cannot load a question-answering model from {folder}: {said[0]}",
+            why="the folder is not what save_pretrained or podsquad writes, or a file in it is damaged",
+            do=_REPUBLISH,
+        ) from error
+    if missing := sorted(loaded["missing_keys"]):
+        raise DataError(
+            f"the model in {folder} lacks the weights {', '.join(missing[:3])}",
+            why="it was never trained to answer questions: transformers would make them up",
+            do=_REPUBLISH,
+        )
     if not tokenizer.is_fast:
         raise SettingsError(
             f"the tokenizer in {folder} is not a fast one", do="use a model whose folder has a tokenizer.json"
@@ -191,7 +239,7 @@ def _predict(model: Any, tokenizer: Any, windows: _Windows) -> tuple[np.ndarray,
         if "token_type_ids" in tokenizer.model_input_names:
             batch["token_type_ids"] = [windows.token_types[row] for row in rows]
         with torch.inference_mode():
-            output = model(**tokenizer.pad(batch, return_tensors="pt"))
+            output = model(**tokenizer.pad(batch, padding_side="right", return_tensors="pt"))
         for place, row in enumerate(rows):
             own = len(windows.input_ids[row])
             starts.append(output.start_logits[place, :own].float().numpy())

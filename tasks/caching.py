@@ -1,4 +1,4 @@
-"""Prefect's cache key of a stage's task: the domain's key, and nothing else."""
+"""Prefect's cache key of a stage's task: the domain's key, and the place of the store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ class StageKey(CachePolicy):
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str:
-        """Return ``<stage>-<key>`` from the task's arguments: its settings and the references it is given."""
+        """Return ``<stage>-<key>-<place>`` from the task's arguments: its settings and the references it is given.
+
+        A reference holds the path of its store: in a copy of the store, where its record came along, it would lead
+        back to the first one.
+        """
         references = [value for value in inputs.values() if isinstance(value, ArtifactReference)]
         digests = {reference.stage: reference.digest for reference in references}
-        return f"{self.stage}-{key_of(stage_ingredients(self.stage, inputs['settings'], digests))}"
+        settings = inputs["settings"]
+        place = key_of({"store": str(settings.store.path.absolute())})[:8]
+        return f"{self.stage}-{key_of(stage_ingredients(self.stage, settings, digests))}-{place}"

@@ -70,7 +70,6 @@ def is_first_attempt() -> bool:
 
 def can_heal(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     """Tell Prefect whether the same again may succeed: the error says so, or the attempt took too long."""
-    if state.name == "TimedOut":
-        return True
     error = state.result(raise_on_failure=False)
-    return isinstance(error, PodsquadError) and error.heals
+    # Prefect tells an attempt that took too long by its error alone: the state is not named TimedOut yet.
+    return isinstance(error, TimeoutError) or (isinstance(error, PodsquadError) and error.heals)

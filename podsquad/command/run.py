@@ -5,17 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import signal
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from podsquad.config.settings import Settings, StageName
-from podsquad.errors import StoppedError, from_os_error
+from podsquad.errors import StoppedError, TemporaryError, from_os_error
 from podsquad.preflight import first_failure, run_checks
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 PREFECT_HOME = Path(".podsquad/prefect")
+# What Prefect says in a RuntimeError of no kind of its own when there is no server to talk to.
+_NO_SERVER = ("Failed to reach API", "ephemeral Prefect API server")
 
 
 def run_retraining(
@@ -25,7 +29,7 @@ def run_retraining(
     if failure := first_failure(run_checks(settings)):
         raise failure
     started = time.monotonic()
-    with told_on_terminal():
+    with told_on_terminal(), _sigterm_explained():
         logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
         report = _run_flow(settings.profile, dict(overrides), refresh)
@@ -57,16 +61,74 @@ def prepare_prefect(environ: MutableMapping[str, str], home: Path = PREFECT_HOME
     environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
+class _Terminated(BaseException):
+    """SIGTERM came. No Exception: nothing on the way up may take it for a failure of its own."""
+
+
+@contextmanager
+def _sigterm_explained() -> Iterator[None]:
+    """Let SIGTERM end the block with StoppedError.
+
+    Prefect handles the signal while a flow runs, and then sends it to the process again for whoever had it before: with
+    the default handler that would kill this process, and leave the temporary server behind.
+    """
+
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except _Terminated:
+        raise StoppedError("stopped by SIGTERM", do="run the same again: it goes on from there") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _run_flow(profile: str, overrides: dict[str, str], refresh: list[StageName]) -> dict[str, Any]:
+    import httpx
     from prefect.exceptions import TerminationSignal
 
     from flows.retrain import retrain
 
+    _keep_interrupts_from_server()
     try:
         report: dict[str, Any] = retrain(profile=profile, overrides=overrides or None, refresh=refresh or None)
-    except TerminationSignal as signal:
-        raise StoppedError(f"stopped by {signal}", do="run the same again: it goes on from there") from None
+    except TerminationSignal as stop:
+        raise _Terminated from stop
+    except (RuntimeError, httpx.TransportError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _NO_SERVER):
+            raise
+        raise TemporaryError(
+            f"Prefect's server cannot be reached: {str(error).splitlines()[0]}",
+            why="it is down, PREFECT_API_URL is wrong, or a temporary one could not start in time",
+            do="check PREFECT_API_URL (without it a temporary server is started), and run the same again",
+        ) from error
     return report
+
+
+def _keep_interrupts_from_server() -> None:
+    """Let a temporary server, if one is started, survive the Ctrl-C that ends this process.
+
+    It reaches every process of the terminal. With its server gone Prefect would try for more than a minute to tell it
+    of the end. The end of this process stops the server by SIGTERM.
+    """
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value():
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    class Server(SubprocessASGIServer):  # type: ignore[misc]
+        def _run_uvicorn_command(self) -> Any:
+            # A new program keeps its parent's mask, and uvicorn does not change it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return super()._run_uvicorn_command()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    Server()  # the class keeps its one instance, and Prefect takes that
 
 
 def _print_report(report: Mapping[str, Any]) -> None:

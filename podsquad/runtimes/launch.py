@@ -10,23 +10,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
+import selectors
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from podsquad.errors import InternalError, PodsquadError, TemporaryError, error_named
+from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError, error_named
 from podsquad.runtimes.job import Job
 
 EventHandler = Callable[[Mapping[str, Any]], None]
 STOP_GRACE_SECONDS = 60.0
 _STDERR_LINES = 15
-_LONGEST_EVENT_CHARS = 1_000_000
-_END = None  # the event stream's end in the queue
+_LONGEST_EVENT_BYTES = 1_000_000  # a child gone mad must not fill this process's memory
+_READ_BYTES = 2**16
+_LOOK_SECONDS = 0.5  # how often a silent child is looked at
 
 
 def run_job(
@@ -41,10 +42,12 @@ def run_job(
     """Run ``job`` in ``podsquad.runtimes.<runtime>`` and return when it ended well.
 
     ``on_event`` gets every event but ``failure``, in order, in this thread. ``python`` None: this interpreter. The
-    job file and the child's standard error are kept in ``job.work`` until the next attempt.
+    job file and the child's standard error are kept in ``job.work`` until the next attempt. When this returns or
+    raises, the child and all of its process group are gone.
 
     Raises the error that the child named; TemporaryError when it was killed by a signal or sent no event for
-    ``hang_seconds`` (it is then stopped); InternalError when it broke the protocol.
+    ``hang_seconds`` (it is then stopped); InternalError when it broke the protocol; SettingsError when ``python``
+    cannot be started.
     """
     work = Path(job.work)
     job_file, stderr_file = work / f"{job.verb}.job.json", work / f"{job.verb}.stderr.log"
@@ -57,27 +60,35 @@ def run_job(
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                bufsize=0,
                 start_new_session=True,
                 env=_environment(),
             )
         except OSError as error:
-            raise InternalError(
-                f"cannot start the runtime {runtime} with {command[0]}: {error}",
+            raise SettingsError(
+                f"cannot start the runtime {runtime} with {command[0]}: {error.strerror or error}",
                 do="set runtime.python to an interpreter that has the runtime's packages",
             ) from error
     failure: PodsquadError | None = None
+    exit_code = 0
     try:
         for event in _read_events(child, runtime, hang_seconds):
             if event["event"] == "failure":
                 failure = _failure(event)
-            else:
-                on_event(event)
-        # The stream ended; a child that neither writes nor ends hangs as much as one that says nothing.
-        exit_code = _wait(child, hang_seconds, runtime)
+                break
+            on_event(event)
+        if failure is None:
+            exit_code = _wait(child, hang_seconds, runtime)
+        else:  # all is said; what it still does can only delay
+            _let_end(child, stop_grace_seconds)
     except BaseException:
-        _stop(child, stop_grace_seconds)
+        child.send_signal(signal.SIGTERM)  # to it alone: what it started must not break under it while it saves
+        _let_end(child, stop_grace_seconds)
         raise
     finally:
+        # Also after a second Ctrl-C; and for what the child started, which may outlive it.
+        _kill_group(child)
+        child.wait()
         for pipe in (child.stdin, child.stdout):
             if pipe:
                 with contextlib.suppress(OSError):
@@ -96,61 +107,73 @@ def _environment() -> dict[str, str]:
 
 
 def _read_events(child: subprocess.Popen[bytes], runtime: str, hang_seconds: float) -> Iterator[Mapping[str, Any]]:
-    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-    assert child.stdout is not None
-    threading.Thread(target=_pump, args=(child.stdout, lines), name="runtime-events", daemon=True).start()
+    """Yield events until the stream ends. A last line without its end was cut short by a kill: it is left out."""
+    begun = b""
+    last_sign = time.monotonic()
     while True:
-        try:
-            line = lines.get(timeout=hang_seconds)
-        except queue.Empty:
-            raise _hangs(runtime, hang_seconds) from None
-        if line is _END:
+        left = last_sign + hang_seconds - time.monotonic()
+        if left <= 0:
+            raise _hangs(runtime, hang_seconds)
+        # What it started may hold the stream open after its end: what is there by then is all.
+        has_ended = child.poll() is not None
+        chunk = _read(child, 0 if has_ended else min(left, _LOOK_SECONDS))
+        if chunk == b"" or (chunk is None and has_ended):
             return
-        try:
-            event = json.loads(line)
-            known = isinstance(event, dict) and isinstance(event["event"], str)
-        except (ValueError, KeyError):
-            known = False
-        if not known:
-            raise InternalError(
-                f"the runtime {runtime} wrote something that is no event: {line[:200]!r}",
-                why="its standard output belongs to the protocol alone",
-                do="report this with the runtime's stderr.log",
-            )
-        yield event
+        *lines, begun = (begun + (chunk or b"")).split(b"\n")
+        for line in lines:
+            yield _event(line, runtime)
+        if len(begun) > _LONGEST_EVENT_BYTES:
+            raise _no_event(begun, runtime)
+        if lines:  # after the yield: the time that the events' handler takes is not the child's
+            last_sign = time.monotonic()
 
 
-def _pump(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
-    # readline with a bound: a child gone mad must not fill this process's memory.
-    with contextlib.suppress(OSError, ValueError):
-        while line := stream.readline(_LONGEST_EVENT_CHARS):
-            lines.put(line)
-    lines.put(_END)
+def _read(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
+    """Return some of what the child wrote, nothing at the stream's end, None when nothing came within the time."""
+    assert child.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        return os.read(child.stdout.fileno(), _READ_BYTES) if selector.select(seconds) else None
+
+
+def _event(line: bytes, runtime: str) -> Mapping[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _no_event(line, runtime) from None
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        raise _no_event(line, runtime)
+    return event
+
+
+def _no_event(line: bytes, runtime: str) -> InternalError:
+    return InternalError(
+        f"the runtime {runtime} wrote something that is no event: {line[:200]!r}",
+        why="its standard output belongs to the protocol alone",
+        do="report this with the runtime's stderr.log",
+    )
 
 
 def _wait(child: subprocess.Popen[bytes], hang_seconds: float, runtime: str) -> int:
+    # The stream ended; a child that neither writes nor ends hangs as much as one that says nothing.
     try:
         return child.wait(timeout=hang_seconds)
     except subprocess.TimeoutExpired:
         raise _hangs(runtime, hang_seconds) from None
 
 
-def _stop(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """Ask the child to save and end, wait, and kill its whole group when it does not."""
-    _signal_group(child, signal.SIGTERM)
-    try:
-        child.wait(timeout=grace_seconds)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        # Also after a second Ctrl-C; and for grandchildren, which may outlive the child.
-        _signal_group(child, signal.SIGKILL)
-        child.wait()
+def _let_end(child: subprocess.Popen[bytes], seconds: float) -> None:
+    """Wait for the child's end, but not longer than that. It is read from: a full pipe would keep it from ending."""
+    deadline = time.monotonic() + seconds
+    while child.poll() is None and (left := deadline - time.monotonic()) > 0:
+        if _read(child, min(left, _LOOK_SECONDS)) == b"":
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=left)
 
 
-def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _failure(event: Mapping[str, Any]) -> PodsquadError:

@@ -1,0 +1,220 @@
+"""The night's flow: what is cached, what runs again, what is tried again, and what a failure leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from podsquad.config.settings import STAGE_NAMES, StageName
+from podsquad.errors import DataError, InputMissingError, PodsquadError, StoreError, TemporaryError
+from podsquad.stages.stage import Building
+from tests.flows.night import Night
+
+ALL = list(STAGE_NAMES)
+
+
+def cached(night: Night) -> list[str]:
+    return [stage for stage, state in night.states.items() if state == "Cached"]
+
+
+def others(*stages: StageName) -> list[StageName]:
+    return [stage for stage in ALL if stage not in stages]
+
+
+def failing(night: Night, stage: StageName, *errors: Exception) -> list[Building]:
+    """Let the stage's first attempts fail; returns what the builder was given."""
+    waiting, given = list(errors), []
+
+    def act(building: Building) -> None:
+        given.append(building)
+        (building.work / f"attempt-{len(given)}").touch()
+        if waiting:
+            raise waiting.pop(0)
+
+    night.act[stage] = act
+    return given
+
+
+def test_a_second_run_is_cached_and_a_changed_setting_runs_what_it_shapes(night: Night) -> None:
+    first = night.run()
+    assert night.built == ALL
+    assert (first["exact_match"], first["f1"], first["num_questions"]) == (75.0, 87.5, 10)
+    assert [stage["stage"] for stage in first["stages"]] == ALL
+    assert {stage["state"] for stage in first["stages"]} == {"ran"}
+
+    second = night.run()
+    assert night.built == []
+    assert cached(night) == ALL
+    assert {(stage["state"], stage["reason"]) for stage in second["stages"]} == {("reused", "unchanged")}
+    for name in ("key", "digest", "path"):
+        assert [stage[name] for stage in second["stages"]] == [stage[name] for stage in first["stages"]]
+    assert second["publication"] == first["publication"]
+
+    changed = night.run(training__learning_rate=0.005)
+    assert night.built == ["train", "evaluate", "publish"]
+    assert cached(night) == ["download", "tokenize", "compile"]
+    assert "training.learning_rate 0.001 -> 0.005" in changed["stages"][3]["reason"]
+
+    night.run()
+    # The old artifacts are all there, but the pointer of the publication has moved on.
+    assert night.built == ["publish"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "damage"), [("tokenize", "a file deleted"), ("evaluate", "a bit flipped"), ("train", "all deleted")]
+)
+def test_a_damaged_artifact_is_built_again_once(night: Night, stage: StageName, damage: str) -> None:
+    night.run()
+    artifact = night.artifact(stage)
+    if damage == "all deleted":
+        shutil.rmtree(artifact)
+    elif damage == "a file deleted":
+        (artifact / "file").unlink()
+    else:
+        content = bytearray((artifact / "file").read_bytes())
+        content[7] ^= 1
+        (artifact / "file").write_bytes(content)
+    night.run()
+    assert night.built == [stage]
+    assert cached(night) == others(stage)
+    night.run()
+    assert night.built == []
+    assert cached(night) == ALL
+
+
+def test_a_refreshed_stage_runs_and_what_it_leaves_unchanged_is_cached(night: Night) -> None:
+    night.run()
+    report = night.run(refresh=["train"])
+    assert night.built == ["train"]
+    assert cached(night) == others("train")
+    assert report["stages"][3]["reason"] == "refresh was asked for"
+    night.run()
+    assert cached(night) == ALL
+
+
+def test_a_publication_that_was_removed_is_made_again(night: Night) -> None:
+    report = night.run()
+    shutil.rmtree(night.root / "published")
+    again = night.run()
+    assert night.built == ["publish"]
+    assert again["publication"] == report["publication"]
+    assert os.path.isdir(report["pointer"])
+    assert cached(night) == others("publish")
+
+
+def test_a_failure_that_can_heal_is_tried_again(night: Night) -> None:
+    given = failing(night, "train", TemporaryError("network"), TemporaryError("network"))
+    report = night.run()
+    assert night.built == ["download", "tokenize", "compile", "train", "train", "train", "evaluate", "publish"]
+    assert len(given) == 3
+    assert report["stages"][3]["state"] == "ran"
+
+
+def test_attempts_have_an_end(night: Night) -> None:
+    given = failing(night, "tokenize", *(TemporaryError(f"network {number}") for number in range(5)))
+    with pytest.raises(TemporaryError, match="network 1"):
+        night.run(retry__retries=1)
+    assert len(given) == 2
+    assert night.states["tokenize"] == "Failed"
+
+
+@pytest.mark.parametrize("error", [DataError("bad data"), ValueError("a bug")], ids=["DataError", "ValueError"])
+def test_a_failure_that_cannot_heal_ends_the_run_at_once(night: Night, error: Exception) -> None:
+    failing(night, "tokenize", error)
+    with pytest.raises(type(error), match=str(error)):
+        night.run()
+    assert night.built == ["download", "tokenize"]
+    assert not list((night.root / "store/tokenize").glob("[!.]*"))
+    night.act.clear()
+    night.run()
+    assert night.built == others("download")
+    assert cached(night) == ["download"]
+
+
+def test_a_retry_of_a_refreshed_stage_goes_on_from_its_first_attempt(night: Night) -> None:
+    night.run()
+    failing(night, "train", DataError("bad data"))
+    with pytest.raises(DataError):
+        night.run(training__seed=1)  # leaves a work folder
+    given = failing(night, "train", TemporaryError("network"))
+    seen: list[list[str]] = []
+    act = night.act["train"]
+
+    def look(building: Building) -> None:
+        seen.append(sorted(os.listdir(building.work)))
+        act(building)
+
+    night.act["train"] = look
+    night.run(refresh=["train"], training__seed=1)
+    assert len(given) == 2
+    assert seen == [[], ["attempt-1"]]
+
+
+def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(night: Night) -> None:
+    tried: list[Building] = []
+
+    def act(building: Building) -> None:
+        tried.append(building)
+        while len(tried) != 2:
+            sum(range(1000))
+
+    night.act["tokenize"] = act
+    night.run(retry__stage_timeout_seconds=1.0)
+    assert night.built == ["download", "tokenize", *others("download")]
+
+    with pytest.raises(TemporaryError, match=r"the stage tokenize took longer than 1\.5 seconds"):
+        night.run(["tokenize"], retry__stage_timeout_seconds=1.5, retry__retries=0)
+    assert len(tried) == 3
+    assert night.states["tokenize"] == "TimedOut"
+
+
+def test_results_are_json_references_inside_the_store(night: Night) -> None:
+    night.run()
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (night.root / "store/.prefect").iterdir()]
+    assert len(records) == len(ALL)
+    references = [json.loads(record["result"])["data"] for record in records]
+    assert {record["metadata"]["serializer"]["type"] for record in records} == {"json"}
+    assert {reference["stage"] for reference in references} == set(ALL)
+    for reference in references:
+        assert night.artifact(reference["stage"]).name == reference["key"]
+
+
+def test_a_store_that_was_moved_is_used_where_it_is(night: Night) -> None:
+    night.run()
+    (night.root / "store").rename(night.root / "moved")
+    night.store = "moved"
+    report = night.run()
+    assert night.built == []
+    assert {stage["state"] for stage in report["stages"]} == {"reused"}
+    assert all(stage["path"].startswith(str(night.root / "moved")) for stage in report["stages"])
+    night.run()
+    assert cached(night) == ALL
+
+
+def test_a_store_that_was_copied_does_not_lean_on_the_first(night: Night) -> None:
+    night.run()
+    shutil.copytree(night.root / "store", night.root / "copy")
+    night.store = "copy"
+    report = night.run()
+    assert night.built == []
+    assert all(stage["path"].startswith(str(night.root / "copy")) for stage in report["stages"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [
+        ({"store__path": "/dev/null/store"}, StoreError),
+        ({"data__source": "files", "data__train_file": "/no/t", "data__validation_file": "/no/v"}, InputMissingError),
+    ],
+    ids=["store", "file"],
+)
+def test_what_can_be_known_before_stops_the_run_before(
+    night: Night, overrides: dict[str, Any], error: type[PodsquadError]
+) -> None:
+    with pytest.raises(error):
+        night.run(**overrides)
+    assert night.states == {}

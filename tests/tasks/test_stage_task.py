@@ -1,0 +1,57 @@
+"""What the settings make of a task, and which failures are tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import Failed
+from prefect.task_engine import TaskRunTimeoutError
+
+from podsquad.errors import PodsquadError, all_errors
+from tasks.stage_task import can_heal, configured, is_first_attempt
+from tasks.train import train
+from tests.stages.fakes import FakeStages
+
+NO_RUN: Any = TaskRun.model_construct()
+
+
+def test_the_settings_say_how_a_task_is_retried_and_kept(fake_stages: FakeStages) -> None:
+    settings = fake_stages.settings(retry__retries=3, retry__delay_seconds=10, retry__stage_timeout_seconds=60)
+    task = configured(train, settings, frozenset())
+    assert task.retries == 3
+    assert task.retry_delay_seconds == [10, 20, 40]
+    assert task.retry_jitter_factor > 0
+    assert task.timeout_seconds == 60
+    assert task.result_storage == settings.store.path / ".prefect"
+    assert not task.refresh_cache
+    assert task.cache_policy == train.cache_policy
+    assert task.retry_condition_fn is can_heal
+
+
+def test_no_retries_need_no_delays(fake_stages: FakeStages) -> None:
+    assert configured(train, fake_stages.settings(retry__retries=0), frozenset()).retries == 0
+
+
+def test_a_refresh_passes_the_cache_of_its_stage_alone(fake_stages: FakeStages) -> None:
+    assert configured(train, fake_stages.settings(), frozenset({"train"})).refresh_cache
+    assert not configured(train, fake_stages.settings(), frozenset({"publish"})).refresh_cache
+
+
+def test_outside_of_a_run_it_is_the_first_attempt() -> None:
+    assert is_first_attempt()
+
+
+@pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
+def test_an_error_says_itself_whether_it_heals(kind: type[PodsquadError]) -> None:
+    assert can_heal(train, NO_RUN, Failed(data=kind("what"))) == kind.heals
+
+
+@pytest.mark.parametrize(
+    ("error", "heals"),
+    [(TaskRunTimeoutError("too long"), True), (ValueError("a bug"), False), (OSError("disk"), False)],
+    ids=lambda value: type(value).__name__,
+)
+def test_of_other_errors_only_too_long_an_attempt_heals(error: Exception, heals: bool) -> None:
+    assert can_heal(train, NO_RUN, Failed(data=error)) == heals
