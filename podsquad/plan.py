@@ -60,11 +60,11 @@ def make_plan(settings: Settings, refresh: frozenset[StageName] = frozenset()) -
     planned: dict[StageName, PlannedStage] = {}
     for name in STAGE_NAMES:
         planned[name] = _plan_stage(name, settings, store, digests, name in refresh, planned)
-    features = planned["tokenize"].path
+    features, executable = planned["tokenize"].path, planned["compile"].path
     return Plan(
         profile=settings.profile,
         stages=tuple(planned.values()),
-        estimates=estimate(settings, Path(features) if features else None),
+        estimates=estimate(settings, Path(features) if features else None, Path(executable) if executable else None),
         checks=checks,
     )
 

@@ -59,7 +59,7 @@ class TerminalHandler(logging.Handler):
         stage = record.name.rpartition(".")[2]
         style = "red" if record.levelno >= logging.ERROR else "yellow" if record.levelno >= logging.WARNING else None
         message = record.getMessage()
-        if not message.startswith(stage):
+        if not message.startswith(stage + " "):
             message = f"{stage:<{_STAGE_WIDTH}} {message}"
         self._console.print(message, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
