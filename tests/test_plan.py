@@ -20,8 +20,8 @@ def no_estimates(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Leave out what reads the features: those of the stand-ins hold none."""
     asked: list[Any] = []
 
-    def estimate(settings: Settings, features: Path | None) -> tuple[()]:
-        asked.append(features)
+    def estimate(settings: Settings, features: Path | None, executable: Path | None) -> tuple[()]:
+        asked.append((features, executable))
         return ()
 
     monkeypatch.setattr(plan, "estimate", estimate)
@@ -60,7 +60,7 @@ def test_before_the_first_run_everything_runs(fake_stages: FakeStages, no_estima
         "evaluate": "its input changes: train runs",
         "publish": "its input changes: evaluate runs",
     }
-    assert no_estimates == [None]
+    assert no_estimates == [(None, None)]
     assert not settings.store.path.exists()  # nothing was written
     assert ran(fake_stages, settings) == list(STAGE_NAMES)
 
@@ -74,7 +74,7 @@ def test_after_a_run_six_stages_are_reused(fake_stages: FakeStages, no_estimates
     for stage in made.stages:
         artifact = outcomes[stage.stage].artifact
         assert (stage.key, stage.path) == (artifact.key, str(artifact.path))
-    assert no_estimates == [outcomes["tokenize"].artifact.path]
+    assert no_estimates == [(outcomes["tokenize"].artifact.path, outcomes["compile"].artifact.path)]
     assert ran(fake_stages, settings) == []
 
 

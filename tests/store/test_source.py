@@ -93,7 +93,7 @@ def test_a_function_s_digest_changes_with_its_source_alone() -> None:
 
     before = function_digest(first)
 
-    def first() -> int:  # type: ignore[no-redef]  # noqa: F811
+    def first() -> int:  # type: ignore[no-redef]
         return 2
 
     after = function_digest(first)
