@@ -1,0 +1,58 @@
+"""The device, the arithmetic and the threads of a runtime process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from podsquad.errors import SettingsError
+
+
+def set_up(runtime: Mapping[str, Any]) -> torch.device:
+    """Set the threads, deterministic algorithms and quiet libraries for this process, and return the device.
+
+    ``runtime`` is the settings' section. Raises SettingsError when the device is not there.
+    """
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(runtime.get("threads") or len(os.sched_getaffinity(0)))
+    if runtime["device"] == "cuda":
+        if not torch.cuda.is_available():
+            raise SettingsError(
+                "runtime.device is cuda, but torch sees no CUDA device",
+                why=f"torch {torch.__version__} or the driver has no CUDA",
+                do="install torch for CUDA and check nvidia-smi, or set runtime.device=cpu",
+            )
+        # cuBLAS is reproducible only with a workspace of fixed size.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads uninitialised memory, and filling it costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return torch.device(runtime["device"])
+
+
+def arithmetic(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a forward pass runs: "float32" as it stands, "bfloat16" under autocast."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    autocast: contextlib.AbstractContextManager[Any] = torch.autocast(device.type, dtype=torch.bfloat16)
+    return autocast
+
+
+def describe_device(device: torch.device) -> str:
+    """Return the processor's or the GPU's name."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return platform.machine() or "cpu"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that shape the numbers."""
+    return {"torch": torch.__version__, "transformers": transformers.__version__, "numpy": np.__version__}

@@ -1,0 +1,61 @@
+"""The predict verb: from features and a model to logits.
+
+``start_logits.npy`` and ``end_logits.npy``: flat float32, one value per token of the validation split, aligned with
+``Features(folder, "validation").input_ids.flat``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from podsquad.data.arrow import Features, read_layout
+from podsquad.errors import DivergedError
+from podsquad.runtimes.batch_plan import micro_batches
+from podsquad.runtimes.job import Events, Job, StopRequest
+from podsquad.runtimes.torch.device import arithmetic, set_up
+from podsquad.runtimes.torch.linear import use_onednn
+from podsquad.runtimes.torch.model import load_trained
+from podsquad.runtimes.torch.reader import InputForm, token_logits
+from podsquad.store.durable import durable_file
+
+MODEL_FOLDER = "model"
+
+
+def predict_job(job: Job, events: Events, stop: StopRequest) -> None:
+    """Write the logits of ``job.inputs["model"]`` for the validation split of ``job.inputs["features"]``.
+
+    Raises StoppedError when a stop is asked for (nothing is kept), DivergedError when a logit is no number, and
+    DataError, InputMissingError or SettingsError for inputs that cannot be read or do not fit.
+    """
+    settings = job.settings
+    device = set_up(settings["runtime"])
+    features_folder = Path(job.inputs["features"])
+    layout, features = read_layout(features_folder), Features(features_folder, "validation")
+    formulation = settings["runtime"]["formulation"]
+    model = load_trained(Path(job.inputs["model"]) / MODEL_FOLDER, layout, formulation).to(device)
+    if device.type == "cpu":
+        use_onednn(model)
+    form = InputForm.of(model.config, layout, formulation)
+    lengths, offsets = features.input_ids.lengths, features.input_ids.offsets
+    logits = np.zeros((2, int(offsets[-1])), np.float32)
+    # From long to short: what does not fit into memory shows at once.
+    pieces = micro_batches(lengths, settings["evaluation"]["batch_tokens"], padded=not form.packed)[::-1]
+    with torch.inference_mode(), arithmetic(device, settings["training"]["precision"]):
+        for number, rows in enumerate(pieces, start=1):
+            stop.raise_if_set("predictions are made anew")
+            batch = form.take(features, rows).to(device)
+            made = torch.stack(token_logits(model, batch))[:, batch.row_tokens[batch.row_mask]].cpu().numpy()
+            begins = offsets[rows]
+            within = np.arange(batch.lengths.sum()) - np.repeat(np.cumsum(batch.lengths) - batch.lengths, batch.lengths)
+            logits[:, np.repeat(begins, batch.lengths) + within] = made
+            events.progress(number, len(pieces))
+    if not np.isfinite(logits).all():
+        raise DivergedError(
+            "the model's logits are not all numbers", why="its weights are damaged or overflow", do="train it again"
+        )
+    for name, values in (("start_logits.npy", logits[0]), ("end_logits.npy", logits[1])):
+        with durable_file(Path(job.output) / name) as file:
+            np.save(file, values, allow_pickle=False)

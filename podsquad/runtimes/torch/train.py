@@ -1,0 +1,127 @@
+"""The train verb: from features and an executable to a model.
+
+model/                  config.json, model.safetensors and the tokenizer: transformers loads it unchanged
+history.jsonl           step, loss and learning rate of every step
+training.json           what was done: steps, epochs, losses, the ledger, versions
+record/training.json    times and the machine
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from podsquad.data.arrow import Features, read_layout
+from podsquad.errors import InputMissingError
+from podsquad.runtimes.batch_plan import total_steps
+from podsquad.runtimes.checkpoints import Checkpoints
+from podsquad.runtimes.job import Events, Job, StopRequest
+from podsquad.runtimes.torch.device import describe_device, library_versions, set_up
+from podsquad.runtimes.torch.fingerprint import training_fingerprint
+from podsquad.runtimes.torch.linear import use_onednn
+from podsquad.runtimes.torch.model import build_model, load_config
+from podsquad.runtimes.torch.plan import check_plan, read_plan
+from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_parts, use_programs
+from podsquad.runtimes.torch.reader import InputForm
+from podsquad.runtimes.torch.trainer import Trainer
+from podsquad.store.durable import canonical_json, write_bytes, write_json
+
+MODEL_FOLDER = "model"
+TOKENIZER_FOLDER = "tokenizer"
+
+
+def train_job(job: Job, events: Events, stop: StopRequest) -> None:
+    """Fill ``job.output`` with the model trained on ``job.inputs["features"]`` by ``job.inputs["executable"]``.
+
+    Goes on from the newest whole checkpoint of the same training in ``job.work``. On the CPU, and on one CUDA device
+    with deterministic kernels, the result has the same bytes however often it was stopped or killed on the way, for
+    the same number of threads.
+
+    Raises StoppedError after a checkpoint when a stop is asked for, DivergedError when the loss or the weights are
+    no numbers, DataError or SettingsError for inputs that do not fit, and what loading the base model raises.
+    """
+    features_folder, executable = Path(job.inputs["features"]), Path(job.inputs["executable"])
+    settings, training = job.settings, job.settings["training"]
+    device = set_up(settings["runtime"])
+    layout = read_layout(features_folder)
+    plan = read_plan(executable)
+    batches = check_plan(plan, settings, layout)
+    features = Features(features_folder, "train")
+    steps = total_steps(batches, training["epochs"], training["drop_last"])
+    config = load_config(settings["model"], layout)
+    formulation = settings["runtime"]["formulation"]
+    model = build_model(settings["model"], config, seed=training["seed"], formulation=formulation)
+    checkpoints = Checkpoints(
+        Path(job.work) / "checkpoints", training_fingerprint(settings, plan, features_folder, model), events.log
+    )
+    if plan["compiled"]["value"]:
+        use_programs(executable / PROGRAMS_FOLDER, Path(job.work))
+        compile_parts(model)
+    elif device.type == "cpu" and (num_layers := use_onednn(model)):
+        events.decision("products", "oneDNN", f"{num_layers} linear layers on the CPU: never slower than MKL there")
+    trainer = Trainer(
+        model=model.to(device),
+        form=InputForm.of(config, layout, formulation),
+        features=features,
+        training=training,
+        batches=batches,
+        num_steps=steps,
+        device=device,
+    )
+    resumed_from = 0
+    if (checkpoint := checkpoints.newest()) is not None:
+        trainer.restore(checkpoint)
+        resumed_from = checkpoint.step
+        events.log(f"going on from the checkpoint of step {checkpoint.step} of {steps}")
+    began = time.monotonic()
+    trainer.run(checkpoints, events, stop)
+    seconds = time.monotonic() - began
+    _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
+    _write_records(trainer, job, device, resumed_from, seconds)
+
+
+def _write_model(trainer: Trainer, tokenizer: Path, output: Path) -> None:
+    folder = output / MODEL_FOLDER
+    if not tokenizer.is_dir():
+        raise InputMissingError(f"the features hold no tokenizer: {tokenizer} is not there")
+    trainer.model.save_pretrained(folder)
+    for path in sorted(tokenizer.iterdir()):
+        shutil.copyfile(path, folder / path.name)
+
+
+def _write_records(trainer: Trainer, job: Job, device: torch.device, resumed_from: int, seconds: float) -> None:
+    output, history, training = Path(job.output), trainer.history, job.settings["training"]
+    lines = "".join(canonical_json(entry) + "\n" for entry in history)
+    write_bytes(output / "history.jsonl", lines.encode("utf-8"))
+    losses = [entry["loss"] for entry in history]
+    write_json(output / "training.json", _made(trainer, losses, training, device))
+    (output / "record").mkdir()
+    num_features = trainer.features_between(resumed_from, len(history))
+    record: Mapping[str, Any] = {
+        "seconds": round(seconds, 3),
+        "samples_per_second": round(num_features / seconds, 3) if seconds > 0 else None,
+        "threads": torch.get_num_threads(),
+        "device_name": describe_device(device),
+        "resumed_from": resumed_from,
+    }
+    write_json(output / "record" / "training.json", record)
+
+
+def _made(trainer: Trainer, losses: list[float], training: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    return {
+        "steps": len(losses),
+        "epochs": training["epochs"],
+        "num_features": len(trainer.features),
+        "num_parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "mean_loss": sum(losses) / len(losses),
+        "final_loss": losses[-1],
+        "device": device.type,
+        "dtype": training["precision"],
+        "ledger": trainer.ledger.digest,
+        "versions": library_versions(),
+    }
