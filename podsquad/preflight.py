@@ -12,7 +12,7 @@ from podsquad.config.settings import STAGE_NAMES, Settings
 from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named, from_os_error
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.libraries import ABSENT, library_versions
-from podsquad.stages.resolved import key_settings, resolve_device
+from podsquad.stages.resolved import key_settings, resolve_device, unpinned_names
 
 LEAST_FREE_BYTES = 200 * 2**20
 
@@ -96,7 +96,10 @@ def _free_space(folder: Path) -> str:
 def _inputs(settings: Settings) -> str:
     for stage in STAGE_NAMES:
         key_settings(settings, stage)  # raises InputMissingError for a path that is not there
-    return "all files and folders that the settings name are there"
+    found = "all files and folders that the settings name are there"
+    if unpinned := unpinned_names(settings):
+        found += f"; {' and '.join(unpinned)} should have a revision: what the Hub holds under that name may change"
+    return found
 
 
 def _runtime(settings: Settings) -> str:

@@ -111,3 +111,10 @@ def test_the_first_failure_is_the_error_with_all_its_parts() -> None:
     found = first_failure((Check("a", True, "fine"), Check.failed("b", error), Check.failed("c", StoreError("later"))))
     assert found is not None
     assert (type(found), found.what, found.why, found.do) == (DiskFullError, "what", "why", "do")
+
+
+def test_a_name_of_the_hub_without_a_commit_is_told(fake_stages: FakeStages) -> None:
+    found = check(fake_stages.settings(model__base="someone/encoder"), "inputs")
+    assert found.passed
+    assert "model.base should have a revision" in found.found
+    assert "revision" not in check(fake_stages.settings(), "inputs").found

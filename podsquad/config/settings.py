@@ -91,7 +91,7 @@ class FeatureSettings(Section):
     tokenizer: str = setting("FacebookAI/roberta-base", shapes=("tokenize",), content=True, min_length=1)
     """Folder or Hub name of a fast tokenizer; "train" makes a byte-level BPE from the training split."""
     tokenizer_revision: str | None = setting(None, shapes=("tokenize",))
-    """Commit of the tokenizer's Hub repository."""
+    """Commit of the tokenizer's Hub repository; nothing: the one that podsquad knows for it, else its newest."""
     vocab_size: int = setting(4000, shapes=("tokenize",), ge=262, le=1_000_000)
     """Size of the vocabulary when the tokenizer is trained."""
     max_length: int = setting(384, shapes=("tokenize",), ge=32, le=8192)
@@ -111,7 +111,7 @@ class ModelSettings(Section):
     base: str = setting("FacebookAI/roberta-base", shapes=("compile", "train"), content=True, min_length=1)
     """Folder or Hub name of the encoder to start from; "scratch" makes a RoBERTa of the sizes below."""
     revision: str | None = setting(None, shapes=("compile", "train"))
-    """Commit of the encoder's Hub repository."""
+    """Commit of the encoder's Hub repository; nothing: the one that podsquad knows for it, else its newest."""
     hidden_size: int = setting(128, shapes=("compile", "train"), ge=8)
     """Width of a model from scratch."""
     num_layers: int = setting(3, shapes=("compile", "train"), ge=1)

@@ -14,13 +14,18 @@ from podsquad.errors import InputMissingError
 from podsquad.store.contents import digest_path
 
 DEMO = "demo"  # as features.tokenizer and model.base: the small encoder that ships with podsquad
+# A name of the Hub without a revision means these commits: a branch would let the content change under one key.
+KNOWN_REVISIONS = {"FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b"}
+_REVISIONS = {"features.tokenizer_revision": "features.tokenizer", "model.revision": "model.base"}
 _WORDS = {"features.tokenizer": (DEMO, "train"), "model.base": (DEMO, "scratch")}
 
 
 def tokenizer_settings(settings: Settings) -> FeatureSettings:
     """Return the features' settings with a tokenizer that can be loaded: a folder, a Hub name, or "train"."""
     features = settings.features
-    return features.model_copy(update={"tokenizer": str(ENCODER_FOLDER)}) if features.tokenizer == DEMO else features
+    name = str(ENCODER_FOLDER) if features.tokenizer == DEMO else features.tokenizer
+    revision = features.tokenizer_revision or KNOWN_REVISIONS.get(name)
+    return features.model_copy(update={"tokenizer": name, "tokenizer_revision": revision})
 
 
 def runtime_sections(settings: Settings) -> dict[str, Any]:
@@ -28,6 +33,7 @@ def runtime_sections(settings: Settings) -> dict[str, Any]:
     dumped = settings.model_dump(mode="json", include={"model", "training", "runtime", "evaluation"})
     if settings.model.base == DEMO:
         dumped["model"]["base"] = str(ENCODER_FOLDER)
+    dumped["model"]["revision"] = settings.model.revision or KNOWN_REVISIONS.get(settings.model.base)
     dumped["runtime"]["device"] = resolve_device(settings.runtime.device)
     return dumped
 
@@ -47,6 +53,8 @@ def key_settings(settings: Settings, stage: str) -> dict[str, Any]:
     for name, value in values.items():
         if name == "runtime.device":
             values[name] = resolve_device(value)
+        elif name in _REVISIONS and value is None:
+            values[name] = KNOWN_REVISIONS.get(settings_fields()[_REVISIONS[name]].value_in(settings))
         elif name == "publish.folder":  # a destination: the same place however it is spelled
             values[name] = str(Path(value).absolute())
         elif settings_fields()[name].is_content and value is not None:
@@ -57,6 +65,18 @@ def key_settings(settings: Settings, stage: str) -> dict[str, Any]:
 def names_a_path(name: str) -> bool:
     """Tell whether a name of a tokenizer or model can only be a path: a Hub name is ``name`` or ``owner/name``."""
     return name.startswith(("/", ".", "~")) or name.endswith("/") or name.count("/") > 1
+
+
+def unpinned_names(settings: Settings) -> list[str]:
+    """Return the fields that name a repository of the Hub without a commit: its content may change under one key."""
+    fields = settings_fields()
+    return [
+        name
+        for revision, name in _REVISIONS.items()
+        if fields[revision].value_in(settings) is None
+        and (value := fields[name].value_in(settings)) not in (*_WORDS[name], *KNOWN_REVISIONS)
+        and not os.path.exists(value)
+    ]
 
 
 def _content(name: str, value: str) -> Any:

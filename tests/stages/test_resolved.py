@@ -254,5 +254,28 @@ def test_a_runtime_gets_its_sections_as_json(fake_stages: FakeStages) -> None:
 
 
 def test_other_tokenizers_stay_as_they_are(fake_stages: FakeStages) -> None:
-    settings = fake_stages.settings(features__tokenizer="FacebookAI/roberta-base")
-    assert tokenizer_settings(settings) is settings.features
+    settings = fake_stages.settings(features__tokenizer="someone/words")
+    assert tokenizer_settings(settings) == settings.features
+
+
+def test_a_known_name_of_the_hub_means_one_commit(fake_stages: FakeStages) -> None:
+    commit = resolved.KNOWN_REVISIONS["FacebookAI/roberta-base"]
+    names = {"features__tokenizer": "FacebookAI/roberta-base", "model__base": "FacebookAI/roberta-base"}
+    settings = fake_stages.settings(**names)
+    assert tokenizer_settings(settings).tokenizer_revision == commit
+    assert runtime_sections(settings)["model"]["revision"] == commit
+    assert key_settings(settings, "tokenize")["features.tokenizer_revision"] == commit
+    assert key_settings(settings, "train")["model.revision"] == commit
+    assert resolved.unpinned_names(settings) == []
+    chosen = fake_stages.settings(**names, model__revision="main", features__tokenizer_revision="main")
+    assert runtime_sections(chosen)["model"]["revision"] == "main"
+    assert key_settings(chosen, "tokenize")["features.tokenizer_revision"] == "main"
+
+
+def test_another_name_of_the_hub_without_a_commit_is_told(fake_stages: FakeStages, tmp_path: Path) -> None:
+    settings = fake_stages.settings(features__tokenizer="someone/words", model__base="someone/encoder")
+    assert resolved.unpinned_names(settings) == ["features.tokenizer", "model.base"]
+    assert runtime_sections(settings)["model"]["revision"] is None
+    assert resolved.unpinned_names(fake_stages.settings(model__base=str(tmp_path))) == []
+    pinned = fake_stages.settings(model__base="someone/encoder", model__revision="0123abc")
+    assert resolved.unpinned_names(pinned) == []
