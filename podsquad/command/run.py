@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -142,5 +144,17 @@ def _print_report(report: Mapping[str, Any]) -> None:
     print(f"published   {report['publication']}")
     print(f"in          {report['seconds']:.1f} s")
     example = report["example"]
-    print(f"\nask it:     podsquad ask --model {shlex.quote(report['pointer'])} {shlex.quote(example['question'])} \\")
+    print(
+        f"\nask it:     {program(sys.argv[0])} ask --model {shlex.quote(report['pointer'])} {shlex.quote(example['question'])} \\"
+    )
     print(f"              --context {shlex.quote(example['context'])}")
+
+
+def program(started_as: str) -> str:
+    """Return what a person types to start this command again: its name where the shell finds it, else its path."""
+    if Path(started_as).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m podsquad"
+    found, started = shutil.which("podsquad"), Path(started_as).absolute()
+    if found and Path(found).absolute() == started:
+        return "podsquad"
+    return shlex.quote(str(started.relative_to(Path.cwd()) if started.is_relative_to(Path.cwd()) else started))

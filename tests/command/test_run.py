@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.command.run import _keep_interrupts_from_server, prepare_prefect
+from podsquad.command.run import _keep_interrupts_from_server, prepare_prefect, program
 from podsquad.config.settings import STAGE_NAMES
 from podsquad.errors import StoreError
 from tests.flows.night import CHILD_VARIABLE
@@ -146,3 +146,16 @@ def test_a_temporary_server_does_not_hear_ctrl_c(monkeypatch: pytest.MonkeyPatch
         _keep_interrupts_from_server()
     assert SubprocessASGIServer()._run_uvicorn_command() == "True"
     assert start(None) == "False"  # this process and its other children do
+
+
+def test_the_command_to_ask_can_be_typed_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tmp_path / ".venv/bin/podsquad"
+    there.parent.mkdir(parents=True)
+    there.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program(str(there)) == ".venv/bin/podsquad"
+    assert program("/opt/a b/podsquad") == "'/opt/a b/podsquad'"
+    assert program("/opt/podsquad/__main__.py") == f"{sys.executable} -m podsquad"
+    monkeypatch.setenv("PATH", str(there.parent))
+    assert program(str(there)) == "podsquad"

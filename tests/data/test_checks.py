@@ -34,9 +34,7 @@ def numbered(number: int, **changes: object) -> Record:
         pytest.param(replace(GOOD, answers=(Answer("1843.", -5),)), "answer_not_at_offset", id="negative"),
         pytest.param(replace(GOOD, answers=(Answer("Ada", 99),)), "answer_not_at_offset", id="past-the-end"),
         pytest.param(replace(GOOD, answers=(Answer("Ada", 2**40),)), "answer_not_at_offset", id="huge"),
-        pytest.param(
-            replace(GOOD, answers=(Answer("Ada", 0), Answer("1843", 0))), "answer_not_at_offset", id="second"
-        ),
+        pytest.param(replace(GOOD, answers=(Answer("Ada", 0), Answer("1843", 0))), "answer_not_at_offset", id="second"),
     ],
 )
 def test_each_fault_has_its_reason(record: Record, reason: str) -> None:

@@ -70,9 +70,7 @@ def test_equal_settings_give_equal_bytes_in_another_process(tmp_path: Path) -> N
         "Path(sys.argv[1]), log=lambda line: None)"
     )
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT), "TZ": "Asia/Tokyo"}
-    subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "b")], check=True, env=environment, cwd=tmp_path
-    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "b")], check=True, env=environment, cwd=tmp_path)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
 
 

@@ -40,9 +40,7 @@ def files(folder: Path, content: bytes | None = None) -> DataSettings:
     content = json.dumps(DOCUMENT).encode() if content is None else content
     for name in ("train", "validation"):
         (folder / f"{name}.json").write_bytes(content)
-    return DataSettings(
-        source="files", train_file=folder / "train.json", validation_file=folder / "validation.json"
-    )
+    return DataSettings(source="files", train_file=folder / "train.json", validation_file=folder / "validation.json")
 
 
 def loader_of(rows: Iterable[Row]) -> Any:
@@ -202,9 +200,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         pytest.param(GatedRepoError("gated", 403), SettingsError, id="gated"),
         pytest.param(RepositoryNotFoundError("no", 404), InputMissingError, id="404"),
         pytest.param(DatasetNotFoundError("no"), InputMissingError, id="dataset-not-found"),
-        pytest.param(
-            caused(DatasetNotFoundError("no"), HfHubHTTPError("x", 503)), TemporaryError, id="503-below"
-        ),
+        pytest.param(caused(DatasetNotFoundError("no"), HfHubHTTPError("x", 503)), TemporaryError, id="503-below"),
         pytest.param(OfflineModeIsEnabled("offline"), InputMissingError, id="offline"),
         pytest.param(
             caused(ConnectionError("no"), OfflineModeIsEnabled("offline")),
@@ -226,9 +222,7 @@ def caused(error: Exception, cause: Exception) -> Exception:
         pytest.param(TimeoutError("slow"), TemporaryError, id="timeout"),
         pytest.param(HfHubHTTPError("busy", 429), TemporaryError, id="429"),
         pytest.param(HfHubHTTPError("broken", 502), TemporaryError, id="502"),
-        pytest.param(
-            caused(LocalEntryNotFoundError("cache"), ConnectTimeout("slow")), TemporaryError, id="no-cache"
-        ),
+        pytest.param(caused(LocalEntryNotFoundError("cache"), ConnectTimeout("slow")), TemporaryError, id="no-cache"),
         pytest.param(OSError(errno.ENOSPC, "no space", "/cache/x"), DiskFullError, id="disk-full"),
         pytest.param(ValueError("bad parquet"), DataError, id="unreadable"),
     ],

@@ -91,9 +91,7 @@ QA = ("data", 0, "paragraphs", 0, "qas", 1)
         pytest.param(("data", 0, "paragraphs"), None, "data[0] has no 'paragraphs'", id="no-paragraphs"),
         pytest.param((*QA[:4], "context"), None, "data[0].paragraphs[0] has no 'context'", id="no-context"),
         pytest.param((*QA[:4], "qas"), "x", "data[0].paragraphs[0].qas is not a list", id="qas-a-text"),
-        pytest.param(
-            (*QA, "answers"), None, "data[0].paragraphs[0].qas[1] has no 'answers'", id="no-answers"
-        ),
+        pytest.param((*QA, "answers"), None, "data[0].paragraphs[0].qas[1] has no 'answers'", id="no-answers"),
         pytest.param((*QA, "id"), 12, "qas[1].id is not a text but 12", id="id-a-number"),
         pytest.param((*QA, "is_impossible"), True, "qas[1] is marked as impossible", id="squad-v2"),
         pytest.param((*QA, "answers", 1, "answer_start"), True, "not a whole number but true", id="bool"),
@@ -101,9 +99,7 @@ QA = ("data", 0, "paragraphs", 0, "qas", 1)
         pytest.param((*QA, "answers", 1, "text"), None, "qas[1].answers[1] has no 'text'", id="no-text"),
     ],
 )
-def test_another_shape_is_refused_with_its_place(
-    path: tuple[str | int, ...], value: Any, message: str
-) -> None:
+def test_another_shape_is_refused_with_its_place(path: tuple[str | int, ...], value: Any, message: str) -> None:
     document = copy.deepcopy(GOOD)
     holder: Any = document
     for step in path[:-1]:

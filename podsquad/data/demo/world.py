@@ -70,9 +70,7 @@ def make_retellings(seed: int, num_passages: int, sizes: Sizes = SIZES) -> list[
     told = []
     for _ in range(num_passages):
         passage = tell_passage(names, dice, sizes)
-        sentences = [
-            f"{_upper(fact.entity)} {_say(fact.relation, fact.value, dice)}." for fact in passage.facts
-        ]
+        sentences = [f"{_upper(fact.entity)} {_say(fact.relation, fact.value, dice)}." for fact in passage.facts]
         told.append((passage.context, dice.shuffled(sentences)))
     return told
 
@@ -81,10 +79,7 @@ def list_questions(seed: int, num_questions: int) -> list[str]:
     """Return questions about the pretraining names, without passages or answers: text for a tokenizer."""
     split = _make_split("pretraining", seed, num_questions)
     return [
-        qa["question"]
-        for article in split["data"]
-        for paragraph in article["paragraphs"]
-        for qa in paragraph["qas"]
+        qa["question"] for article in split["data"] for paragraph in article["paragraphs"] for qa in paragraph["qas"]
     ]
 
 
@@ -151,11 +146,7 @@ def _make_split(split: str, seed: int, num_questions: int) -> dict[str, Any]:
         for fact in asked:
             answers = [{"text": fact.value, "answer_start": fact.value_start}]
             longer = f"{fact.value} {fact.relation.unit}"
-            if (
-                split == "validation"
-                and passage.context.startswith(longer, fact.value_start)
-                and fact.relation.unit
-            ):
+            if split == "validation" and passage.context.startswith(longer, fact.value_start) and fact.relation.unit:
                 answers.append({"text": longer, "answer_start": fact.value_start})
             question = dice.pick(fact.relation.questions).replace("{e}", fact.entity)
             qas.append({"id": f"demo-{split}-{made:06d}", "question": question, "answers": answers})

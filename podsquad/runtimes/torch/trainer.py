@@ -96,7 +96,9 @@ class Trainer:
                 if self.step > saved:
                     self._save(checkpoints, events)
                 stop.raise_if_set(f"step {self.step} of {self.num_steps} is saved")
-            entry = self._do_step()
+            entry = self._do_step(stop)
+            if entry is None:
+                continue
             consumed += len(self.rows_of(entry["step"] - 1))
             speed = consumed / max(time.monotonic() - began, 1e-9)
             left = (self.num_steps - self.step) * self._batches.batch_size / speed
@@ -131,12 +133,16 @@ class Trainer:
         self.ledger = ledger
         self.history = list(checkpoint.state["history"])
 
-    def _do_step(self) -> dict[str, Any]:
+    def _do_step(self, stop: StopRequest) -> dict[str, Any] | None:
+        """Do one step and return its entry of the history; None, and nothing is changed, when a stop is asked for."""
         step = self.step
         rows = self.rows_of(step)
         rate = learning_rate_at(step, self.num_steps, self._num_warmup, self._training["learning_rate"])
         torch.manual_seed(mix(self._training["seed"], step) >> 1)
-        loss = self._add_gradients(rows)
+        loss = self._add_gradients(rows, stop)
+        if loss is None:
+            self._optimizer.zero_grad(set_to_none=True)
+            return None
         if not math.isfinite(loss):
             raise self._diverged(f"the loss of step {step + 1} of {self.num_steps} is {loss}", rate)
         if self._training["max_gradient_norm"] is not None:
@@ -149,11 +155,16 @@ class Trainer:
         self.history.append(entry)
         return entry
 
-    def _add_gradients(self, rows: np.ndarray) -> float:
-        """Run the step's micro-batches forward and backward; return the mean loss over its sequences."""
+    def _add_gradients(self, rows: np.ndarray, stop: StopRequest) -> float | None:
+        """Run the step's micro-batches forward and backward; return the mean loss over its sequences.
+
+        None when a stop is asked for meanwhile: a step of a large batch on a CPU takes longer than a stop may.
+        """
         pieces = micro_batches(self._lengths[rows], self._batches.micro_batch_tokens, padded=not self._form.packed)
         total = torch.zeros((), device=self._device)
         for piece in pieces:
+            if stop:
+                return None
             batch = self._form.take(self.features, rows[piece]).to(self._device)
             starts, ends = torch.from_numpy(self._labels[:, rows[piece]]).to(self._device)
             with arithmetic(self._device, self._training["precision"]):

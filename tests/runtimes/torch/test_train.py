@@ -49,7 +49,8 @@ def make_trainer(features: Path, settings: dict[str, Any]) -> Trainer:
 
 def gradients(features: Path, **changes: Any) -> tuple[float, dict[str, torch.Tensor]]:
     trainer = make_trainer(features, make_settings(model__dropout=0.0, training__batch_size=10, **changes))
-    loss = trainer._add_gradients(trainer.rows_of(0))
+    loss = trainer._add_gradients(trainer.rows_of(0), StopRequest())
+    assert loss is not None
     return loss, {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
 
 
@@ -64,28 +65,37 @@ def test_a_step_does_not_depend_on_its_micro_batches(features: Path, tokens: int
         assert torch.allclose(cut[name], gradient, rtol=1e-5, atol=1e-5 * scale), name
 
 
-def run(root: Path, features: Path, settings: dict[str, Any], stop: StopRequest | None = None) -> Recorder:
-    """Compile and train below ``root``, going on from what is in its work folder."""
-    events = Recorder()
-    if not (root / "compile").exists():
-        compile_job(make_job(root, "compile", settings, features=features), Recorder(), StopRequest())
-    job = make_job(root, "train", settings, features=features, executable=root / "compile")
-    train_job(job, events, StopRequest() if stop is None else stop)  # type: ignore[arg-type]
-    return events
+class Stopping(Recorder):
+    """Events that ask for a stop after some steps."""
 
-
-class StopAfter(StopRequest):
-    """A stop that is asked for when it has been looked at some times."""
-
-    def __init__(self, looks: int) -> None:
+    def __init__(self, stop: StopRequest, steps: int | None) -> None:
         super().__init__()
-        self.looks = looks
+        self.stop = stop
+        self.steps_left = steps
 
-    def __bool__(self) -> bool:
-        self.looks -= 1
-        if self.looks == 0:
-            self.set("asked by the test")
-        return super().__bool__()
+    def progress(self, step: int, total_steps: int, **figures: float | None) -> None:
+        super().progress(step, total_steps, **figures)
+        if self.steps_left is not None:
+            self.steps_left -= 1
+            if self.steps_left == 0:
+                self.stop.set("asked by the test")
+
+
+def run(
+    root: Path,
+    features: Path,
+    settings: dict[str, Any],
+    stop_after_steps: int | None = None,
+    stop: StopRequest | None = None,
+) -> Recorder:
+    """Compile and train below ``root``, going on from what is in its work folder."""
+    stop = StopRequest() if stop is None else stop
+    events = Stopping(stop, stop_after_steps)
+    if not (root / "compile").exists():
+        compile_job(make_job(root, "compile", settings, features=features), Recorder(), StopRequest())  # type: ignore[arg-type]
+    job = make_job(root, "train", settings, features=features, executable=root / "compile")
+    train_job(job, events, stop)  # type: ignore[arg-type]
+    return events
 
 
 def empty(folder: Path) -> None:
@@ -100,9 +110,9 @@ def test_a_stopped_and_resumed_training_ends_in_the_same_bytes(
 ) -> None:
     settings = make_settings(training__checkpoint_interval_steps=5, **changes)
     run(tmp_path / "whole", features, settings)
-    for looks in (4, 3):
+    for steps in (3, 2):
         with pytest.raises(StoppedError, match="is saved"):
-            run(tmp_path / "stopped", features, settings, StopAfter(looks))
+            run(tmp_path / "stopped", features, settings, steps)
         empty(tmp_path / "stopped" / "train")
     events = run(tmp_path / "stopped", features, settings)
     assert any("going on from the checkpoint of step 5 of 12" in line for line, _ in events.of("log"))
@@ -112,11 +122,52 @@ def test_a_stopped_and_resumed_training_ends_in_the_same_bytes(
     assert whole == stopped
 
 
+def test_a_stop_is_heard_within_a_step(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = make_settings(training__micro_batch_tokens=64)
+    run(tmp_path / "whole", features, settings)
+    stop, genuine, calls = StopRequest(), trainer_module.summed_loss, iter(range(1000))
+
+    def stopping(*given: Any) -> torch.Tensor:
+        if next(calls) == 7:
+            stop.set("asked by the test")
+        return genuine(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module, "summed_loss", stopping)
+        with pytest.raises(StoppedError, match=r"step \d of 12 is saved"):
+            run(tmp_path / "stopped", features, settings, stop=stop)
+    assert next(calls) == 8  # the micro-batch under way was the last
+    empty(tmp_path / "stopped" / "train")
+    run(tmp_path / "stopped", features, settings)
+    assert files_of(tmp_path / "whole" / "train") == files_of(tmp_path / "stopped" / "train")
+
+
+def test_bfloat16_is_near_float32(tmp_path: Path, features: Path) -> None:
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        settings = make_settings(model__dropout=0.0, training__precision=precision)
+        run(tmp_path / precision, features, settings)
+        losses.append(json.loads((tmp_path / precision / "train" / "training.json").read_text())["mean_loss"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_token_types_are_learned(tmp_path: Path) -> None:
+    marked = make_features(tmp_path / "marked", token_types=True)
+    trainer = make_trainer(marked, make_settings())
+    types = trainer.model.roberta.embeddings.token_type_embeddings.weight
+    before = types.detach().clone()
+    for _ in range(3):
+        trainer._do_step(StopRequest())
+    assert types.shape[0] == 2
+    assert not torch.equal(types[1], before[1])
+
+
 def test_a_damaged_checkpoint_costs_steps_but_no_bit(tmp_path: Path, features: Path) -> None:
     settings = make_settings(training__checkpoint_interval_steps=2)
     run(tmp_path / "whole", features, settings)
     with pytest.raises(StoppedError):
-        run(tmp_path / "hurt", features, settings, StopAfter(6))
+        run(tmp_path / "hurt", features, settings, 5)
     kept = tmp_path / "hurt" / "train-work" / "checkpoints"
     assert sorted(path.name for path in kept.iterdir()) == ["step-00000004", "step-00000005"]
     (kept / "step-00000005" / "optimizer.safetensors").write_bytes(b"torn")
@@ -130,7 +181,7 @@ def test_a_damaged_checkpoint_costs_steps_but_no_bit(tmp_path: Path, features: P
 
 def test_other_settings_start_anew(tmp_path: Path, features: Path) -> None:
     with pytest.raises(StoppedError):
-        run(tmp_path / "one", features, make_settings(), StopAfter(4))
+        run(tmp_path / "one", features, make_settings(), 3)
     empty(tmp_path / "one" / "train")
     events = run(tmp_path / "one", features, make_settings(training__learning_rate=2e-3))
     assert any("other settings or data: not used" in line for line, _ in events.of("log"))
@@ -167,7 +218,9 @@ def test_history_and_record_tell_every_step(tmp_path: Path, features: Path) -> N
 def test_the_first_loss_is_that_of_guessing(tmp_path: Path, features: Path) -> None:
     trainer = make_trainer(features, make_settings(training__batch_size=22))
     lengths = Features(features, "train").input_ids.lengths
-    assert trainer._do_step()["loss"] == pytest.approx(np.log(lengths).mean(), abs=0.2)
+    entry = trainer._do_step(StopRequest())
+    assert entry is not None
+    assert entry["loss"] == pytest.approx(np.log(lengths).mean(), abs=0.2)
 
 
 def test_it_learns(tmp_path: Path) -> None:
