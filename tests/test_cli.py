@@ -201,7 +201,7 @@ def test_a_plan_is_told_to_people_and_programs(
     command: Command, fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("podsquad.preflight._runtime", lambda settings: "a stand-in")
-    monkeypatch.setattr("podsquad.plan.estimate", lambda settings, features: ())
+    monkeypatch.setattr("podsquad.plan.estimate", lambda settings, features, executable: ())
     settings = fake_stages.settings()
     names = ("store.path", "publish.folder", "features.tokenizer", "model.base")
     places = (settings.store.path, settings.publish.folder, "train", "scratch")

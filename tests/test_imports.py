@@ -23,7 +23,15 @@ MODULES = {
     for package in ("podsquad", "tasks", "flows")
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-OLD_PYTHON = ("podsquad.errors", "podsquad.data.arrow", "podsquad.store.durable", "podsquad.runtimes.job")
+OLD_PYTHON = (
+    "podsquad.errors",
+    "podsquad.data.arrow",
+    "podsquad.store.durable",
+    "podsquad.runtimes.job",
+    "podsquad.runtimes.order",
+    "podsquad.runtimes.batch_plan",
+    "podsquad.runtimes.checkpoints",
+)
 PREFECT_AND_ABOVE = ("prefect", "flows", "tasks")
 MAY_RUN_THE_FLOW = ("podsquad.cli", "podsquad.command.run")
 

@@ -143,10 +143,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
     print(f"exact match {report['exact_match']:.2f}, F1 {report['f1']:.2f} on {report['num_questions']:,} questions")
     print(f"published   {report['publication']}")
     print(f"in          {report['seconds']:.1f} s")
-    example = report["example"]
-    print(
-        f"\nask it:     {program(sys.argv[0])} ask --model {shlex.quote(report['pointer'])} {shlex.quote(example['question'])} \\"
-    )
+    example, model = report["example"], shlex.quote(report["pointer"])
+    print(f"\nask it:     {program(sys.argv[0])} ask --model {model} {shlex.quote(example['question'])} \\")
     print(f"              --context {shlex.quote(example['context'])}")
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-# Threads that wait for each other sleep instead of spinning: a fifth less CPU time for the same wall time on two cores
-# of their own, and no collapse when they share them. OpenMP reads it when torch is loaded.
+# Threads that wait for each other sleep instead of spinning: about a fifth less CPU time, and no collapse where other
+# processes want the cores too; on idle cores steps may take a little longer. OpenMP reads it when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from podsquad.runtimes.job import Events, Job, StopRequest, runtime_main
