@@ -192,13 +192,14 @@ def _data(origin: Mapping[str, Any], report: Mapping[str, Any], layout: Mapping[
 def _procedure(settings: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     recipe = settings["training"]
     hardware = training.get("hardware") or training.get("device_name") or training.get("device")
-    rows = [("hardware", str(hardware) if hardware else "not recorded")]
+    threads = f", {training['threads']} threads" if training.get("device") == "cpu" and "threads" in training else ""
+    rows = [("hardware", f"{hardware}{threads}" if hardware else "not recorded")]
     for key, label, form in _TRAINING_ROWS:
         value = training.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             rows.append((label, form.format(value)))
     return (
-        f"{recipe['epochs']} epochs in batches of {recipe['batch_size']} features, AdamW, the learning "
+        f"{recipe['epochs']} epoch{'s' if recipe['epochs'] != 1 else ''} in batches of {recipe['batch_size']} features, AdamW, the learning "
         "rate rising over "
         f"{recipe['warmup_share']:.0%} of the steps and falling linearly to 0.\n\n" + _table(("what", "value"), rows)
     )

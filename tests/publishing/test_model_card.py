@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.config.settings import Settings
+from podsquad.config.settings import Settings, TrainingSettings
 from podsquad.publishing.model_card import dataset_name, write_model_card
 
 SPREAD = {"min": 1, "mean": 2.0, "p50": 2, "p95": 3, "max": 3}
@@ -161,3 +161,14 @@ def test_no_line_holds_a_path_of_this_machine(tmp_path: Path) -> None:
     settings["publish"]["folder"] = str(tmp_path)
     settings["store"]["path"] = str(tmp_path)
     assert str(tmp_path) not in write(settings=settings)
+
+
+def test_the_processor_and_its_threads_are_told() -> None:
+    card = write(training={"device": "cpu", "device_name": "Some CPU", "threads": 2})
+    assert "| hardware | Some CPU, 2 threads |" in card
+
+
+def test_one_epoch_is_told_in_the_singular() -> None:
+    settings = Settings(training=TrainingSettings(epochs=1)).model_dump(mode="json")
+    assert "\n1 epoch in batches" in write(settings=settings)
+    assert "\n2 epochs in batches" in write()

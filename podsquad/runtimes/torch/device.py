@@ -50,7 +50,12 @@ def describe_device(device: torch.device) -> str:
     """Return the processor's or the GPU's name."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return platform.machine() or "cpu"
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # no Linux, or a processor that has no name there
+        name = platform.processor() or platform.machine()
+    return f"{name} (CPU)"
 
 
 def library_versions() -> dict[str, str]:
