@@ -198,9 +198,9 @@ def _procedure(settings: Mapping[str, Any], training: Mapping[str, Any]) -> str:
         value = training.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             rows.append((label, form.format(value)))
+    epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] != 1 else ''}"
     return (
-        f"{recipe['epochs']} epoch{'s' if recipe['epochs'] != 1 else ''} in batches of {recipe['batch_size']} features, AdamW, the learning "
-        "rate rising over "
+        f"{epochs} in batches of {recipe['batch_size']} features, AdamW, the learning rate rising over "
         f"{recipe['warmup_share']:.0%} of the steps and falling linearly to 0.\n\n" + _table(("what", "value"), rows)
     )
 

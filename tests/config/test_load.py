@@ -175,7 +175,10 @@ def test_all_that_is_not_allowed_is_told_at_once() -> None:
     ("overrides", "told"),
     [
         ({"model.hidden_size": 100, "model.num_heads": 3}, "hidden_size 100 is not a multiple of num_heads 3"),
-        ({"features.stride": 240, "features.max_length": 256}, "stride 240 leaves no room to advance in windows of features.max_length 256"),
+        (
+            {"features.stride": 240, "features.max_length": 256},
+            "stride 240 leaves no room to advance in windows of features.max_length 256",
+        ),
         ({"data.source": "files", "data.train_file": "x.json"}, "needs data.train_file and data.validation_file"),
     ],
     ids=["heads", "stride", "files"],
