@@ -116,8 +116,10 @@ def error_named(name: str) -> Type[PodsquadError]:
     return by_name.get(name, InternalError)
 
 
-def from_os_error(error: OSError, doing: str) -> PodsquadError:
+def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path=FOLDER") -> PodsquadError:
     """Translate an operating system's refusal into the tree above; ``doing`` completes "while ...".
+
+    ``elsewhere`` is what to write to use another place than the one that refused.
 
     Full disks, read-only places and missing rights become StoreErrors with a way out, a broken or silent connection
     a TemporaryError, and an OSError that a library made up (it has no number) an InternalError; anything else keeps
@@ -133,13 +135,13 @@ def from_os_error(error: OSError, doing: str) -> PodsquadError:
         return InternalError(
             "{} while {}: {}".format(type(error).__name__, doing, error), why="a bug, or a library's refusal"
         )
-    where = str(error.filename) if error.filename else "the store"
+    where = str(error.filename) if error.filename else "the place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             "no space left for {} while {}".format(where, doing),
             why="the disk or the quota is full; nothing half-made was kept",
-            do="free some space (or set store.path to a larger disk) and run the same command again: finished "
-            "stages are reused",
+            do="free some space, or use a larger disk with {}, and run the same command again: finished stages are "
+            "reused".format(elsewhere),
         )
     reasons: Dict[Optional[int], str] = {
         errno.EACCES: "this user may not write there",
@@ -151,5 +153,5 @@ def from_os_error(error: OSError, doing: str) -> PodsquadError:
     return StoreError(
         "cannot use {} while {}: {}".format(where, doing, error.strerror or error),
         why=reasons.get(error.errno, "the operating system refused (errno {})".format(error.errno)),
-        do="make that path usable by this user, or choose another store with --set store.path=FOLDER",
+        do="make that path usable by this user, or use another with {}".format(elsewhere),
     )

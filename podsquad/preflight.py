@@ -41,7 +41,8 @@ def run_checks(settings: Settings) -> tuple[Check, ...]:
         for name, find in (
             ("store", lambda: _writable(settings.store.path, "store.path")),
             ("publication", lambda: _writable(settings.publish.folder, "publish.folder")),
-            ("disk", lambda: _free_space(settings.store.path)),
+            ("disk", lambda: _free_space(settings.store.path, "store.path")),
+            ("target's disk", lambda: _free_space(settings.publish.folder, "publish.folder")),
             ("inputs", lambda: _inputs(settings)),
             ("runtime", lambda: _runtime(settings)),
         )
@@ -82,13 +83,13 @@ def _writable(folder: Path, setting: str) -> str:
     return f"{folder} can be written"
 
 
-def _free_space(folder: Path) -> str:
+def _free_space(folder: Path, setting: str) -> str:
     free_bytes = shutil.disk_usage(_nearest_existing(folder)).free
     if free_bytes < LEAST_FREE_BYTES:
         raise DiskFullError(
-            f"only {free_bytes / 2**20:,.0f} MiB are free where the store lies",
+            f"only {free_bytes / 2**20:,.0f} MiB are free where {setting} lies",
             why=f"less than {LEAST_FREE_BYTES / 2**20:,.0f} MiB do not hold even a small run",
-            do="free some space, or set store.path to a larger disk",
+            do=f"free some space, or set {setting} to a larger disk",
         )
     return f"{free_bytes / 2**30:,.1f} GiB free"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from podsquad.config.settings import EvaluationSettings, PublishSettings
-from podsquad.data.arrow import Ragged
+from podsquad.data.arrow import LAYOUT_FILE, Ragged
 from podsquad.errors import DataError, InputMissingError, SettingsError
+from podsquad.evaluation.report import METRICS_FILE
 
-LONGEST_WINDOW_TOKENS = 384
+_LONGEST_WINDOW_TOKENS = 384  # where a model does not say; Hugging Face's run_qa.py takes as much
 _WINDOWS_AT_ONCE = 16
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 _REPUBLISH = "name a published model, or publish again with podsquad run --refresh publish"
@@ -48,6 +50,16 @@ class _Windows:
 
     def __len__(self) -> int:
         return len(self.question_index)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Windows and answers, in tokens."""
+
+    max_length: int
+    stride: int
+    num_best: int
+    max_answer_tokens: int
 
 
 def read_context(text: str | None, file: Path | None) -> str:
@@ -97,13 +109,18 @@ def answer_question(model_folder: Path, question: str, context: str) -> Answer:
     a tokenizer that is not fast, or when torch is not installed.
     """
     if not question.strip() or not context.strip():
-        raise SettingsError("the question or the context is empty", do="give both some text")
+        raise SettingsError(
+            "the question or the context is empty",
+            why="without --context and --context-file the context is read from standard input",
+            do="give both some text",
+        )
     _check_unicode("question", question)
     _check_unicode("context", context)
     from podsquad.evaluation.answers import find_answers
 
     tokenizer, model = _load(model_folder)
-    windows = _make_windows(tokenizer, model.config, question, context)
+    reading = _how_it_read(model_folder, model.config)
+    windows = _make_windows(tokenizer, reading, question, context)
     if (highest := int(windows.input_ids.flat.max())) >= model.config.vocab_size:
         raise DataError(
             f"the tokenizer in {model_folder} gives the token {highest}, the model knows {model.config.vocab_size}",
@@ -111,14 +128,13 @@ def answer_question(model_folder: Path, question: str, context: str) -> Answer:
             do=_REPUBLISH,
         )
     start_logits, end_logits = _predict(model, tokenizer, windows)
-    defaults = EvaluationSettings()
     found = find_answers(
         windows,
         [context],
         start_logits,
         end_logits,
-        num_best=defaults.num_best,
-        max_answer_tokens=defaults.max_answer_tokens,
+        num_best=reading.num_best,
+        max_answer_tokens=reading.max_answer_tokens,
     )
     if not found.num_found[0]:
         return Answer("", -1, -1, 0.0, None)
@@ -181,13 +197,34 @@ def _load(folder: Path) -> tuple[Any, Any]:
     return tokenizer, model.eval()
 
 
-def _make_windows(tokenizer: Any, config: Any, question: str, context: str) -> _Windows:
-    # RoBERTa counts positions from the padding id on.
-    positions = int(getattr(config, "max_position_embeddings", LONGEST_WINDOW_TOKENS))
-    if "roberta" in config.model_type:
-        positions -= config.pad_token_id + 1
-    longest = min(LONGEST_WINDOW_TOKENS, positions)
-    stride = longest // 3  # 128 of 384, as in training
+def _how_it_read(folder: Path, config: Any) -> _Reading:
+    """Return how the model read its questions when it was evaluated, as a publication tells; else run_qa.py's way."""
+    from podsquad.runtimes.torch.model import first_position
+
+    positions = getattr(config, "max_position_embeddings", None) or _LONGEST_WINDOW_TOKENS
+    longest = min(_LONGEST_WINDOW_TOKENS, positions - first_position(config))
+    layout, metrics = (_read_json(folder / name) for name in (LAYOUT_FILE, METRICS_FILE))
+    defaults = EvaluationSettings()
+    return _Reading(
+        max_length=layout.get("max_length", longest),
+        stride=layout.get("stride", longest // 3),
+        num_best=metrics.get("num_best", defaults.num_best),
+        max_answer_tokens=metrics.get("max_answer_tokens", defaults.max_answer_tokens),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}", do=_REPUBLISH) from error
+    return value if isinstance(value, dict) else {}
+
+
+def _make_windows(tokenizer: Any, reading: _Reading, question: str, context: str) -> _Windows:
+    longest, stride = reading.max_length, reading.stride
     question = question.lstrip()
     if len(tokenizer(question, "")["input_ids"]) + stride >= longest:
         raise SettingsError(

@@ -47,6 +47,17 @@ class Progress:
         return ", ".join(parts)
 
 
+    @property
+    def short(self) -> str:
+        """The same in few characters, for a bar."""
+        figures = self.figures
+        parts = [f"{self.done:,}/{self.total:,}"]
+        for name, form in (("loss", "loss {:.3f}"), ("samples_per_second", "{:,.0f}/s"), ("seconds_left", "{:,.0f} s")):
+            if name in figures:
+                parts.append(form.format(figures[name]))
+        return "  ".join(parts)
+
+
 class Reporter(Protocol):
     """Where a stage tells what it does."""
 

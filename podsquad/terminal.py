@@ -29,7 +29,7 @@ class TerminalHandler(logging.Handler):
         self._console = console
         self._bar = Progress(
             TextColumn(f"{{task.description:<{_STAGE_WIDTH}}}", style="bold"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=24),
             TextColumn("{task.fields[figures]}"),
             console=console,
             transient=True,
@@ -44,7 +44,7 @@ class TerminalHandler(logging.Handler):
             if record.name == PROGRESS_LOGGER:
                 if progress and self._console.is_terminal:
                     self._move(progress)
-            elif not (progress and self._console.is_terminal):  # there the bar tells it
+            elif not (progress and progress.done < progress.total and self._console.is_terminal):  # the bar tells it
                 self._print(record)
         except Exception:
             self.handleError(record)
@@ -70,21 +70,21 @@ class TerminalHandler(logging.Handler):
             self._task = self._bar.add_task(progress.stage, total=progress.total, figures="")
             self._stage = progress.stage
             self._bar.start()
-        self._bar.update(self._task, completed=progress.done, total=progress.total, figures=str(progress))
+        self._bar.update(self._task, completed=progress.done, total=progress.total, figures=progress.short)
         if progress.done >= progress.total:
             self._bar.remove_task(self._task)
             self._task = None
 
 
 @contextmanager
-def told_on_terminal(quiet: bool = False) -> Iterator[None]:
+def told_on_terminal() -> Iterator[None]:
     """Show the domain's log on standard error while the block runs."""
     console = Console(stderr=True)
     handler = TerminalHandler(console)
     loggers = [logging.getLogger("podsquad"), logging.getLogger(PROGRESS_LOGGER)]
     before = [(logger, logger.level, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.WARNING if quiet else logging.INFO)
+        logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(handler)
     try:

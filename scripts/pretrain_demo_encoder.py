@@ -37,7 +37,7 @@ from podsquad.data.demo.world import Sizes, list_questions, make_retellings
 from podsquad.data.tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 SEED = 1861
-NUM_STEPS = 2500
+NUM_STEPS = 6000
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 PASSAGES_PER_PART = 2000

@@ -68,7 +68,7 @@ def test_a_full_disk_is_named_with_its_place(number: int) -> None:
     assert type(error) is DiskFullError
     assert error.what == "no space left for /data/x while writing"
     assert "free some space" in error.do
-    assert from_os_error(OSError(number, "full"), "writing").what == "no space left for the store while writing"
+    assert from_os_error(OSError(number, "full"), "writing").what == "no space left for the place while writing"
 
 
 @pytest.mark.parametrize(

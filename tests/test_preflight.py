@@ -18,6 +18,8 @@ from podsquad.preflight import Check, first_failure, run_checks
 from podsquad.stages.catalog import STAGES
 from tests.stages.fakes import FakeStages
 
+ABSENT = {"data__source": "files", "data__train_file": __file__, "data__validation_file": "absent.json"}
+
 
 @pytest.fixture(autouse=True)
 def a_runtime_s_libraries(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,9 +32,9 @@ def check(settings: Settings, name: str) -> Check:
 
 def test_all_is_well_and_nothing_is_written(fake_stages: FakeStages, tmp_path: Path) -> None:
     checks = run_checks(fake_stages.settings())
-    assert [each.name for each in checks] == ["store", "publication", "disk", "inputs", "runtime"]
-    assert all(each.passed for each in checks[:4])
-    assert first_failure(checks[:4]) is None
+    assert [each.name for each in checks] == ["store", "publication", "disk", "target's disk", "inputs", "runtime"]
+    assert all(each.passed for each in checks[:5])
+    assert first_failure(checks[:5]) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,7 +64,7 @@ def test_a_disk_that_is_nearly_full(fake_stages: FakeStages, monkeypatch: pytest
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100 * 2**20))
     failed = check(fake_stages.settings(), "disk")
-    assert failed.found == "only 100 MiB are free where the store lies"
+    assert failed.found == "only 100 MiB are free where store.path lies"
     assert type(first_failure((failed,))) is DiskFullError
 
 
@@ -80,7 +82,7 @@ def test_what_the_system_refuses_is_a_failed_check_too(
 
 
 def test_a_file_that_is_not_there(fake_stages: FakeStages) -> None:
-    failed = check(fake_stages.settings(data__validation_file="absent.json"), "inputs")
+    failed = check(fake_stages.settings(**ABSENT), "inputs")
     assert failed.found == "data.validation_file names absent.json, which is not there"
     assert type(first_failure((failed,))) is InputMissingError
 

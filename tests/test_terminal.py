@@ -59,6 +59,27 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     assert "train     5 of 9\n" not in stream.getvalue()
 
 
+def test_the_bar_and_its_figures_fit_a_narrow_terminal() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, color_system=None)
+    shown = TerminalHandler(console)
+    figures = {"loss": 2.5, "learning_rate": 1e-3, "samples_per_second": 120.0, "seconds_left": 38.0}
+    shown.emit(record(PROGRESS_LOGGER, "", progress=Progress("evaluate", 1500, 2820, figures)))
+    shown.close()
+    line = next(line for line in stream.getvalue().split("\r") if "1,500" in line)
+    assert "1,500/2,820  loss 2.500  120/s  38 s" in line
+    assert line.count("━") == 12  # half of the bar; without colours the rest is blank
+
+
+def test_the_last_figures_stay_on_a_terminal() -> None:
+    shown, stream = handler(True)
+    for done in (5, 10):
+        progress = Progress("train", done, 10, {"loss": 1.0})
+        shown.emit(record("podsquad.train", str(progress), progress=progress))
+    shown.close()
+    assert stream.getvalue().split() == ["train", "10", "of", "10,", "loss", "1.0000"]
+
+
 def test_a_record_that_cannot_be_shown_stops_nothing(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,19 +88,16 @@ def test_a_record_that_cannot_be_shown_stops_nothing(
     assert "--- Logging error ---" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("quiet", "expected"), [(False, "train     told\ntrain     hot\n"), (True, "train     hot\n")])
-def test_the_log_is_told_on_standard_error_while_the_block_runs(
-    quiet: bool, expected: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_log_is_told_on_standard_error_while_the_block_runs(capsys: pytest.CaptureFixture[str]) -> None:
     logger, bar = logging.getLogger("podsquad"), logging.getLogger(PROGRESS_LOGGER)
     before = [(each.level, each.propagate, list(each.handlers)) for each in (logger, bar)]
-    with told_on_terminal(quiet):
+    with told_on_terminal():
         LogReporter("train").log("told")
         LogReporter("train").log("hot", "warning")
         LogReporter("train").log("detail", "debug")
     LogReporter("train").log("afterwards")
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("", expected)
+    assert (told.out, told.err) == ("", "train     told\ntrain     hot\n")
     bar.propagate = before[1][1]  # a LogReporter takes it out of the log for good
     assert [(each.level, each.propagate, list(each.handlers)) for each in (logger, bar)] == before
 

@@ -22,8 +22,13 @@ class SettingsField:
     description: str
     shapes: tuple[str, ...]  # the stages whose output it alters
     is_content: bool  # True: the value may be a path, and what lies there counts, not the path
+    when: tuple[str, ...]  # another field and the value at which this one is read; empty: always
     may_be_none: bool
     type_name: str
+
+    def is_read(self, settings: Settings) -> bool:
+        """Tell whether the field alters anything, given the others."""
+        return not self.when or str(settings_fields()[self.when[0]].value_in(settings)) == self.when[1]
 
     def value_in(self, settings: Settings) -> Any:
         """Return the field's value in ``settings``."""
@@ -40,11 +45,11 @@ def settings_fields() -> dict[str, SettingsField]:
 
 
 def shaping_values(settings: Settings, stage: str) -> dict[str, Any]:
-    """Return the JSON values of the fields that shape ``stage``, by dotted name."""
+    """Return the JSON values of the fields that shape ``stage``, by dotted name; what is not read is left out."""
     dumped = settings.model_dump(mode="json")
     values = {}
     for name, field in settings_fields().items():
-        if stage in field.shapes:
+        if stage in field.shapes and field.is_read(settings):
             value: Any = dumped
             for part in name.split("."):
                 value = value[part]
@@ -65,6 +70,7 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[SettingsField]:
             description=" ".join((info.description or "").split()),
             shapes=tuple(shapes),
             is_content=bool(extra.get("content", False)),
+            when=tuple(typing.cast(list[str], extra.get("when", []))),
             may_be_none=types.NoneType in typing.get_args(annotation),
             type_name=_type_name(annotation),
         )
@@ -73,6 +79,8 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[SettingsField]:
 def _type_name(annotation: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return " | ".join(map(str, typing.get_args(annotation)))
+    if typing.get_origin(annotation) is tuple:
+        return f"list of {_type_name(typing.get_args(annotation)[0])}"
     if parts := [part for part in typing.get_args(annotation) if part is not types.NoneType]:
         return " | ".join(map(_type_name, parts))
     return {"Path": "path", "str": "text"}.get(annotation.__name__, str(annotation.__name__))

@@ -7,6 +7,7 @@ its output. A field that shapes none (``run_only``) changes how a run behaves, n
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -19,13 +20,22 @@ ProfileName = Literal["demo", "cpu", "gpu"]
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 
 
-def setting(default: Any = ..., *, shapes: tuple[StageName, ...], content: bool = False, **bounds: Any) -> Any:
+def setting(
+    default: Any = ...,
+    *,
+    shapes: tuple[StageName, ...],
+    content: bool = False,
+    when: tuple[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
     """Declare a settings field.
 
     ``shapes`` names the stages whose output it alters. ``content=True``: the value may be a path, and what counts
-    for the key is the content found there, never the path itself.
+    for the key is the content found there, never the path itself. ``when`` names another field and the value at which
+    this one is read; at any other it alters nothing.
     """
-    return Field(default, json_schema_extra={"shapes": list(shapes), "content": content}, **bounds)
+    extra = {"shapes": list(shapes), "content": content, "when": list(when or ())}
+    return Field(default, json_schema_extra=extra, **bounds)
 
 
 def run_only(default: Any = ..., **bounds: Any) -> Any:
@@ -63,13 +73,15 @@ class DataSettings(Section):
 
     source: Literal["demo", "files", "hub"] = setting("demo", shapes=("download",))
     """The generated demo world, SQuAD v1.1 JSON files, or a dataset of the Hugging Face Hub."""
-    train_file: Path | None = setting(None, shapes=("download",), content=True)
+    train_file: Path | None = setting(None, shapes=("download",), when=("data.source", "files"), content=True)
     """SQuAD v1.1 JSON (also .gz) to train on; for source "files"."""
-    validation_file: Path | None = setting(None, shapes=("download",), content=True)
+    validation_file: Path | None = setting(None, shapes=("download",), when=("data.source", "files"), content=True)
     """SQuAD v1.1 JSON (also .gz) to evaluate on; for source "files"."""
-    hub_dataset: str = setting("rajpurkar/squad", shapes=("download",), min_length=1)
+    hub_dataset: str = setting("rajpurkar/squad", shapes=("download",), when=("data.source", "hub"), min_length=1)
     """Dataset repository; for source "hub"."""
-    hub_revision: str = setting("7b6d24c440a36b6815f21b70d25016731768db1f", shapes=("download",))
+    hub_revision: str = setting(
+        "7b6d24c440a36b6815f21b70d25016731768db1f", shapes=("download",), when=("data.source", "hub")
+    )
     """Commit of the dataset repository: a branch's name would let the data change under an unchanged key."""
     expected_train_questions: int | None = setting(None, shapes=("download",), ge=1)
     """Refuse the training split unless it has this many rows; nothing: do not check."""
@@ -77,11 +89,11 @@ class DataSettings(Section):
     """Refuse the validation split unless it has this many rows; nothing: do not check."""
     max_bad_share: float = setting(0.01, shapes=("download",), ge=0.0, le=1.0)
     """Share of unusable records of a split above which the download stops; up to it they are quarantined."""
-    demo_seed: int = setting(1984, shapes=("download",), ge=0)
+    demo_seed: int = setting(1984, shapes=("download",), when=("data.source", "demo"), ge=0)
     """Seed of the demo world."""
-    demo_train_questions: int = setting(4000, shapes=("download",), ge=10)
+    demo_train_questions: int = setting(4000, shapes=("download",), when=("data.source", "demo"), ge=10)
     """Number of training questions in the demo world."""
-    demo_validation_questions: int = setting(600, shapes=("download",), ge=10)
+    demo_validation_questions: int = setting(600, shapes=("download",), when=("data.source", "demo"), ge=10)
     """Number of validation questions in the demo world."""
 
 
@@ -92,7 +104,7 @@ class FeatureSettings(Section):
     """Folder or Hub name of a fast tokenizer; "train" makes a byte-level BPE from the training split."""
     tokenizer_revision: str | None = setting(None, shapes=("tokenize",))
     """Commit of the tokenizer's Hub repository; nothing: the one that podsquad knows for it, else its newest."""
-    vocab_size: int = setting(4000, shapes=("tokenize",), ge=262, le=1_000_000)
+    vocab_size: int = setting(4000, shapes=("tokenize",), when=("features.tokenizer", "train"), ge=262, le=1_000_000)
     """Size of the vocabulary when the tokenizer is trained."""
     max_length: int = setting(384, shapes=("tokenize",), ge=32, le=8192)
     """Longest window, in tokens, special tokens included."""
@@ -112,13 +124,13 @@ class ModelSettings(Section):
     """Folder or Hub name of the encoder to start from; "scratch" makes a RoBERTa of the sizes below."""
     revision: str | None = setting(None, shapes=("compile", "train"))
     """Commit of the encoder's Hub repository; nothing: the one that podsquad knows for it, else its newest."""
-    hidden_size: int = setting(128, shapes=("compile", "train"), ge=8)
+    hidden_size: int = setting(128, shapes=("compile", "train"), when=("model.base", "scratch"), ge=8)
     """Width of a model from scratch."""
-    num_layers: int = setting(3, shapes=("compile", "train"), ge=1)
+    num_layers: int = setting(3, shapes=("compile", "train"), when=("model.base", "scratch"), ge=1)
     """Depth of a model from scratch."""
-    num_heads: int = setting(4, shapes=("compile", "train"), ge=1)
+    num_heads: int = setting(4, shapes=("compile", "train"), when=("model.base", "scratch"), ge=1)
     """Attention heads of a model from scratch."""
-    intermediate_size: int = setting(512, shapes=("compile", "train"), ge=8)
+    intermediate_size: int = setting(512, shapes=("compile", "train"), when=("model.base", "scratch"), ge=8)
     """Width of the feed-forward layers of a model from scratch."""
     dropout: float | None = setting(None, shapes=("compile", "train"), ge=0.0, lt=1.0)
     """Dropout of hidden states and attention; nothing: as the model's own config says."""
@@ -184,6 +196,12 @@ class RuntimeSettings(Section):
     """CPU threads of the runtime; nothing: one per processor it may use."""
     hang_seconds: float = run_only(900.0, gt=0.0)
     """Stop a runtime that sends no event for this long."""
+    exclusive: Literal["auto", "always", "never"] = run_only("auto")
+    """Let one runtime at a time use this host's device; "auto" does for accelerators, not for the CPU."""
+    exclusive_wait_seconds: float = run_only(4 * 3600.0, ge=0.0)
+    """Wait at most this long for the device while another run uses it."""
+    lock_folder: Path | None = run_only(None)
+    """Folder of the device's lock, one for all who share the device; nothing: /run/lock, or the temporary folder."""
 
 
 class EvaluationSettings(Section):
@@ -195,6 +213,38 @@ class EvaluationSettings(Section):
     """Longest answer, in tokens."""
     batch_tokens: int = run_only(8192, ge=64)
     """Most tokens that go through the model at once while predicting."""
+
+
+class GateSettings(Section):
+    """When a challenger may take the champion's place."""
+
+    margin_f1: float = setting(1.0, shapes=("publish",), ge=0.0, le=100.0)
+    """Points of F1 by which the challenger may be worse: it is rejected unless a greater loss is excluded. 100 lets
+    every one pass."""
+    confidence: float = setting(0.95, shapes=("publish",), gt=0.5, lt=1.0)
+    """Confidence of each bound: a challenger that is worse by exactly the margin passes with one minus this."""
+    resamples: int = setting(10_000, shapes=("publish",), ge=1000, le=1_000_000)
+    """Draws of articles from which the bounds come."""
+    guarded_slices: tuple[str, ...] = setting(("question_word", "answer_length"), shapes=("publish",))
+    """Slices of questions that must not fall, as "question_word:why", or a view for all of its slices; with commas
+    between them."""
+    slice_margin_f1: float = setting(3.0, shapes=("publish",), ge=0.0, le=100.0)
+    """Points of F1 by which a guarded slice may fall: the challenger is rejected where a greater fall is proven."""
+
+    @field_validator("guarded_slices", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(name for part in value.split(",") if (name := part.strip()))
+        return value
+
+    @field_validator("guarded_slices")
+    @classmethod
+    def _each_names_a_slice(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"[a-z]+(_[a-z]+)*(:[a-z0-9+-]+( [a-z0-9+-]+)*)?", name):
+                raise ValueError(f"{name!r} names no slice: write view:slice or a view, as question_word:why")
+        return tuple(sorted(set(value)))
 
 
 class PublishSettings(Section):

@@ -119,7 +119,7 @@ def publish_to_folder(
             do="run the same command again when it is done",
         ) from error
     except OSError as error:
-        raise from_os_error(error, f"publishing {name} to {folder}") from error
+        raise from_os_error(error, f"publishing {name} to {folder}", "--set publish.folder=FOLDER") from error
     return publication
 
 

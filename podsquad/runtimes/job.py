@@ -10,6 +10,7 @@ Standard library only; runs on Python 3.8.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -153,19 +154,25 @@ def runtime_main(verbs: Mapping[str, Verb], arguments: List[str]) -> int:
         job = Job.read(arguments[0])
         verbs[job.verb](job, events, stop)
         return 0
-    except PodsquadError as error:
-        failure = error
-    except OSError as error:
-        traceback.print_exc()
-        failure = from_os_error(error, "running the job")
-    except MemoryError:
-        traceback.print_exc()
-        failure = InternalError("out of memory", do="lower training.micro_batch_tokens")
     except Exception as error:
-        traceback.print_exc()
-        failure = InternalError("{}: {}".format(type(error).__name__, error), why="a bug, or a library's refusal")
-    events.failure(failure)
-    return failure.exit_code
+        failure = _explain(error)
+        events.failure(failure)
+        if failure is not error:
+            # After the event: on a full disk standard error, a file beside the checkpoints, takes nothing either.
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
+                sys.stderr.flush()
+        return failure.exit_code
+
+
+def _explain(error: Exception) -> PodsquadError:
+    if isinstance(error, PodsquadError):
+        return error
+    if isinstance(error, OSError):
+        return from_os_error(error, "running the job")
+    if isinstance(error, MemoryError):
+        return InternalError("out of memory", do="lower training.micro_batch_tokens")
+    return InternalError("{}: {}".format(type(error).__name__, error), why="a bug, or a library's refusal")
 
 
 def _claim_standard_output() -> IO[str]:

@@ -13,12 +13,12 @@ builds of equal worth.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class Store:
             if found.artifact and not refresh:
                 return found.artifact, True
             if found.problem and not found.is_stale:
-                log(f"{stage}: the artifact {key} {found.problem}; it is set aside and built again")
+                log(f"the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key)
             for leftover in (output, replaced):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -127,6 +127,8 @@ class Store:
                 move_folder(output, target, replaced)  # the old one of a refresh, or a stale one, makes room
             except BaseException:
                 shutil.rmtree(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
+                with contextlib.suppress(OSError):
+                    work.rmdir()  # nothing was left for the next attempt
                 raise
             shutil.rmtree(replaced, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
@@ -145,11 +147,7 @@ class Store:
                 continue  # a damaged one is found and reported when its key is looked up
         yield from (ingredients for _, ingredients in sorted(manifests, key=lambda pair: -pair[0]))
 
-    def work_folder(self, stage: str, key: str) -> Path:
-        """Return where a failed build of that key left what it had; it need not exist."""
-        return self.root / stage / ".work" / key
-
-    @contextmanager
+    @contextlib.contextmanager
     def _only_writer(self, stage: str, key: str, log: Callable[[str], None]) -> Iterator[None]:
         folder = self.root / stage / ".locks"
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +155,7 @@ class Store:
         try:
             lock.acquire(timeout=0.5)
         except Timeout:
-            log(f"{stage}: another run is building {key}; waiting for it")
+            log(f"another run is building {key}; waiting for it")
             lock.acquire()
         try:
             yield
@@ -215,7 +213,7 @@ def _verify(path: Path, stage: str, key: str) -> Lookup:
     return Lookup(Artifact(stage, key, digest, path, num_bytes))
 
 
-@contextmanager
+@contextlib.contextmanager
 def _os_errors_explained(doing: str) -> Iterator[None]:
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from podsquad.config.settings import DataSettings, ModelSettings, Settings, TrainingSettings
+from podsquad.config.settings import DataSettings, GateSettings, ModelSettings, Settings, TrainingSettings
 
 
 def test_settings_are_frozen() -> None:
@@ -35,3 +35,24 @@ def test_bounds_hold_for_defaults_and_updates_alike() -> None:
     with pytest.raises(ValidationError, match="hidden_size 130 is not a multiple of num_heads 4"):
         ModelSettings(hidden_size=130)
     assert ModelSettings(hidden_size=136, num_heads=8).hidden_size == 136
+
+
+@pytest.mark.parametrize(
+    ("value", "slices"),
+    [
+        ("", ()),
+        ("question_word", ("question_word",)),
+        (" question_word:why , answer_length:1 word,", ("answer_length:1 word", "question_word:why")),
+        (["context_length:250+ words", "context_length:250+ words"], ("context_length:250+ words",)),
+    ],
+)
+def test_guarded_slices_are_a_list_or_a_text_with_commas(value: object, slices: tuple[str, ...]) -> None:
+    gate = GateSettings.model_validate({"guarded_slices": value})
+    assert gate.guarded_slices == slices
+    assert GateSettings.model_validate_json(gate.model_dump_json()) == gate
+
+
+@pytest.mark.parametrize("name", ["question word", "question_word:", "question_word=why", "a:b:c"])
+def test_what_cannot_be_a_slice_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="names no slice: write view:slice or a view"):
+        GateSettings(guarded_slices=(name,))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -132,12 +132,19 @@ sys.exit(runtime_main(verbs, sys.argv[2:]))
 class Child:
     """A runtime with one behaviour; its standard input is open until it is closed."""
 
-    def __init__(self, folder: Path, behaviour: str, arguments: list[str] | None = None, verb: str = "train") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        behaviour: str,
+        arguments: list[str] | None = None,
+        verb: str = "train",
+        stderr: IO[str] | None = None,
+    ) -> None:
         job_file = folder / "job.json"
         Job(verb, {"features": "/features"}, str(folder), str(folder)).write(job_file)
         command = [sys.executable, "-c", RUNTIME, behaviour, *([str(job_file)] if arguments is None else arguments)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr or pipe, text=True)
 
     def event(self) -> dict[str, Any]:
         assert self.process.stdout
@@ -147,9 +154,8 @@ class Child:
     def finish(self) -> tuple[int, list[dict[str, Any]], str]:
         """Return exit code, the remaining events and standard error; standard input stays open until the end."""
         assert self.process.stdout
-        assert self.process.stderr
         events = [json.loads(line) for line in self.process.stdout]
-        errors = self.process.stderr.read()
+        errors = self.process.stderr.read() if self.process.stderr else ""
         return self.process.wait(timeout=60), events, errors
 
 
@@ -190,6 +196,16 @@ def test_a_failure_is_told_and_ends_with_its_exit_code(
     exit_code, events, errors = children[0].finish()
     assert (exit_code, events[-1]["event"], events[-1]["error"], events[-1]["what"]) == (code, "failure", kind, what)
     assert ("Traceback" in errors) == has_traceback
+
+
+def test_a_disk_too_full_for_the_traceback_still_lets_the_failure_be_told(
+    children: list[Child], tmp_path: Path
+) -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        children.append(Child(tmp_path, "full", stderr=full))
+        exit_code, events, _ = children[0].finish()
+    assert exit_code == 74
+    assert events[-1]["error"] == "DiskFullError"
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,9 @@ OTHER_VALUES: dict[str, Any] = {
     "evaluation.num_best": 7,
     "evaluation.max_answer_tokens": 7,
     "evaluation.batch_tokens": 1024,
+    "runtime.exclusive": "always",
+    "runtime.exclusive_wait_seconds": 1.0,
+    "runtime.lock_folder": "elsewhere",
     "publish.folder": "elsewhere",
     "publish.name": "other",
     "retry.retries": 0,
@@ -121,12 +124,28 @@ def test_a_setting_changes_the_keys_of_the_stages_that_it_shapes_and_no_others(
     (tmp_path / "folder").mkdir()
     stand_ins = {"<file>": tmp_path / "file", "<folder>": str(tmp_path / "folder")}
     value = OTHER_VALUES[name]
-    before = fake_stages.settings()
-    after = changed(before, name, stand_ins.get(value, value) if isinstance(value, str) else value)
     field = settings_fields()[name]
+    before = fake_stages.settings()
+    if field.when:
+        (tmp_path / "given").write_text("[]")
+        given = {"train_file": tmp_path / "given", "validation_file": tmp_path / "given"}
+        before = before.model_copy(update={"data": before.data.model_copy(update=given)})
+        before = changed(before, *field.when)
+    after = changed(before, name, stand_ins.get(value, value) if isinstance(value, str) else value)
     assert field.value_in(after) != field.value_in(before)
     old, new = keys_of(before), keys_of(after)
     assert {stage for stage in STAGE_NAMES if old[stage] != new[stage]} == set(field.shapes)
+
+
+@pytest.mark.parametrize("name", [name for name, field in settings_fields().items() if field.when])
+def test_a_setting_that_is_not_read_changes_no_key(name: str, fake_stages: FakeStages, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("{}")
+    others = {"data.source": "hub", "features.tokenizer": "demo", "model.base": "demo"}
+    condition, value = settings_fields()[name].when
+    before = changed(fake_stages.settings(), condition, others[condition] if others[condition] != value else "demo")
+    other = OTHER_VALUES[name]
+    after = changed(before, name, tmp_path / "file" if other == "<file>" else other)
+    assert keys_of(before) == keys_of(after)
 
 
 def test_a_runtime_with_the_same_libraries_has_the_same_keys_wherever_it_lies() -> None:
@@ -155,7 +174,9 @@ def test_content_counts_and_its_path_does_not(fake_stages: FakeStages, tmp_path:
         (tmp_path / name / "config.json").write_text("other" if name == "3" else "same")
     settings = [
         fake_stages.settings(
+            data__source="files",
             data__train_file=tmp_path / f"{name}.json",
+            data__validation_file=tmp_path / f"{name}.json",
             features__tokenizer=f"{tmp_path}/{name}",
             model__base=f"{tmp_path}/{name}",
         )
@@ -184,7 +205,9 @@ def test_content_counts_and_its_path_does_not(fake_stages: FakeStages, tmp_path:
     ],
 )
 def test_a_path_that_is_not_there_is_an_error(name: str, value: str, fake_stages: FakeStages) -> None:
-    settings = fake_stages.settings(**{name.replace(".", "__"): value})
+    source = "files" if name.startswith("data.") else "demo"
+    given = {"data__source": source, "data__validation_file": __file__}
+    settings = fake_stages.settings(**(given | {name.replace(".", "__"): value}))
     stage = settings_fields()[name].shapes[0]
     with pytest.raises(InputMissingError, match=f"^{name} names .* which is not there") as caught:
         key_settings(settings, stage)
@@ -192,8 +215,9 @@ def test_a_path_that_is_not_there_is_an_error(name: str, value: str, fake_stages
 
 
 def test_a_folder_is_no_data_file(fake_stages: FakeStages, tmp_path: Path) -> None:
+    settings = fake_stages.settings(data__source="files", data__train_file=tmp_path, data__validation_file=__file__)
     with pytest.raises(InputMissingError, match="which is a folder, not a file"):
-        key_settings(fake_stages.settings(data__train_file=tmp_path), "download")
+        key_settings(settings, "download")
 
 
 @pytest.mark.parametrize("name", ["roberta-base", "FacebookAI/roberta-base", "scratch", "train"])

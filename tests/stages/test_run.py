@@ -78,7 +78,7 @@ def test_damage_is_the_reason_to_run_and_in_the_log(fake_stages: FakeStages) -> 
     assert outcome.artifact.digest == artifact.digest
     assert [line for _, line in told.lines[:2]] == [
         "download runs: its artifact lacks its file file",
-        f"download: the artifact {artifact.key} lacks its file file; it is set aside and built again",
+        f"the artifact {artifact.key} lacks its file file; it is set aside and built again",
     ]
 
 

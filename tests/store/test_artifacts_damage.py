@@ -93,7 +93,7 @@ def test_a_damaged_artifact_is_set_aside_and_built_again(
     again, was_there = shelf.ensure()
     assert not was_there
     assert again.digest == built.digest
-    assert shelf.lines == [f"train: the artifact {KEY} {problem}; it is set aside and built again"]
+    assert shelf.lines == [f"the artifact {KEY} {problem}; it is set aside and built again"]
     assert [path.name.partition("-")[0] for path in (shelf.home / ".damaged").iterdir()] == [KEY]
     assert shelf.store.look_up("train", KEY).artifact == again
 

@@ -51,7 +51,7 @@ def test_of_two_processes_with_one_key_one_builds_and_the_other_waits(is_killed:
     try:
         assert first.line() == "builds with []"
         second = Child(tmp_path)
-        assert second.line() == f"train: another run is building {KEY}; waiting for it"
+        assert second.line() == f"another run is building {KEY}; waiting for it"
         if is_killed:
             first.process.send_signal(signal.SIGKILL)
             first.process.communicate(timeout=60)
