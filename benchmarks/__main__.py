@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--squad")
     parser.add_argument("--tokenizer")
     options = parser.parse_args()
-    modules = [["answers"], ["metric"], ["cached_run"], ["demo"]]
+    modules = [["answers"], ["metric"], ["gate"], ["gate_coverage"], ["cached_run"], ["demo"]]
     if options.squad and options.tokenizer:
         modules.append(["features", options.squad, options.tokenizer])
     else:

@@ -1,8 +1,8 @@
 """The evaluation stage: from logits to answers, scores, pictures and a page for people.
 
-    metrics.json               exact_match, f1 (percent), num_questions, num_empty, slices, and how
+    metrics.json               exact_match, f1 (percent), num_questions, num_empty, slices, evaluation_digest, and how
     predictions.json           {id: text}, the official form: evaluate-v1.1.py scores it as it is
-    questions.jsonl            per question: prediction, its place and probability, exact_match, f1, article
+    questions.jsonl            per question: prediction, its place and probability, exact_match, f1, article, slices
     nbest.jsonl                per question: up to five best answers with probability and score
     plots/loss.png             the training loss and the learning rate
     plots/f1_by_slice.png      F1 by kind of question
@@ -27,7 +27,8 @@ from podsquad.data.dataset import Questions, read_questions
 from podsquad.errors import DataError, InternalError, from_os_error
 from podsquad.evaluation.answers import EMPTY_ANSWER, Answers, find_answers
 from podsquad.evaluation.plots import TITLES, plot_loss, plot_slices
-from podsquad.evaluation.slices import score_slices
+from podsquad.evaluation.scored import QUESTIONS_FILE, article_names, evaluation_digest
+from podsquad.evaluation.slices import score_slices, slice_questions
 from podsquad.evaluation.squad_metric import Scores, score_answers
 from podsquad.store.durable import write_bytes, write_json
 
@@ -64,7 +65,7 @@ def build_evaluation(
     metrics = summarize(settings, questions, answers, scores)
     files = {
         "predictions.json": _predictions(questions, answers),
-        "questions.jsonl": _lines(_question_rows(questions, answers, scores)),
+        QUESTIONS_FILE: _lines(_question_rows(questions, answers, scores)),
         "nbest.jsonl": _lines(_best_rows(questions, answers)),
         "plots/loss.png": plot_loss(history),
         "plots/f1_by_slice.png": plot_slices(metrics["slices"], metrics["f1"]),
@@ -85,7 +86,7 @@ def summarize(settings: EvaluationSettings, questions: Questions, answers: Answe
         "exact_match": scores.exact_match,
         "f1": scores.f1,
         "num_questions": scores.num_questions,
-        "num_articles": len(set(questions.titles)),
+        "num_articles": len(set(article_names(questions))),
         # Answered by the peer's word for "no span found"; an answer may also happen to read "empty".
         "num_empty": int(
             sum(
@@ -93,6 +94,7 @@ def summarize(settings: EvaluationSettings, questions: Questions, answers: Answe
                 for text, found in zip(answers.texts, answers.num_found, strict=True)
             )
         ),
+        "evaluation_digest": evaluation_digest(questions),
         "num_best": settings.num_best,
         "max_answer_tokens": settings.max_answer_tokens,
         "slices": score_slices(questions, scores),
@@ -192,10 +194,12 @@ def _predictions(questions: Questions, answers: Answers) -> bytes:
 
 
 def _question_rows(questions: Questions, answers: Answers, scores: Scores) -> Iterable[dict[str, Any]]:
+    articles, slices = article_names(questions), slice_questions(questions)
     for row, key in enumerate(questions.ids):
         yield {
             "id": key,
-            "article": questions.titles[row],  # the gate resamples by article
+            "article": articles[row],  # the gate resamples by article
+            "slices": {view: names[row] for view, names in slices.items()},
             "prediction": answers.texts[row],
             "char_start": int(answers.char_starts[row, 0]),
             "char_end": int(answers.char_ends[row, 0]),

@@ -14,10 +14,11 @@ import pytest
 
 from podsquad.config.settings import EvaluationSettings
 from podsquad.data.arrow import FEATURES_SCHEMA
-from podsquad.data.dataset import write_split
+from podsquad.data.dataset import read_questions, write_split
 from podsquad.data.squad import Answer, Record
 from podsquad.errors import DataError, InternalError, StoreError
 from podsquad.evaluation.report import build_evaluation, read_metrics
+from podsquad.evaluation.scored import evaluation_digest, read_scored_questions
 from tests.evaluation.official_squad_metric import evaluate
 
 CONTEXT = "Ada wrote | it in 1843 and Bob read it"
@@ -125,6 +126,21 @@ def test_an_evaluation_holds_its_files_and_they_agree(inputs: Inputs) -> None:
     best = read_lines(output / "nbest.jsonl")
     assert [row["best"][0]["text"] for row in best] == texts
     assert max(len(row["best"]) for row in best) <= 5
+
+
+def test_the_gate_finds_what_it_needs(inputs: Inputs) -> None:
+    output = inputs.build()
+    scored = read_scored_questions(output)
+    assert scored.ids == [f"q{n}" for n in range(12)]
+    assert scored.articles == ["t0", "t1", "t2"] * 4
+    assert 100.0 * scored.f1.mean() == pytest.approx(read_metrics(output)["f1"])
+    assert {view: set(names) for view, names in scored.slices.items()} == {
+        "question_word": {"who"},
+        "answer_length": {"1 word"},
+        "context_length": {"under 100 words"},
+    }
+    digest = read_metrics(output)["evaluation_digest"]
+    assert digest == evaluation_digest(read_questions(inputs.root / "dataset", "validation"))
 
 
 def test_the_report_is_for_people(inputs: Inputs) -> None:
