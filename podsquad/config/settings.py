@@ -34,7 +34,7 @@ def setting(
     for the key is the content found there, never the path itself. ``when`` names another field and the value at which
     this one is read; at any other it alters nothing.
     """
-    extra = {"shapes": list(shapes), "content": content, "when": list(when or ())}
+    extra: Any = {"shapes": list(shapes), "content": content, "when": list(when or ())}
     return Field(default, json_schema_extra=extra, **bounds)
 
 
