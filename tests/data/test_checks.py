@@ -85,8 +85,13 @@ def split_of(num_good: int, num_bad: int) -> CheckedSplit:
         pytest.param(1, 9, 1.0, id="anything-goes"),
     ],
 )
-def test_a_split_within_the_share_passes(num_good: int, num_bad: int, share: float) -> None:
-    refuse_bad_split(split_of(num_good, num_bad), share)
+def test_a_split_within_the_share_passes_and_just_above_it_does_not(num_good: int, num_bad: int, share: float) -> None:
+    checked = split_of(num_good, num_bad)
+    assert (len(checked.kept), len(checked.bad)) == (num_good, num_bad)
+    refuse_bad_split(checked, share)  # raises nothing
+    if num_bad:
+        with pytest.raises(DataError):
+            refuse_bad_split(checked, share - 1e-6 if share < 1 else num_bad / (num_good + num_bad) - 1e-6)
 
 
 def test_a_bad_split_is_refused_with_counts_examples_and_a_way_out() -> None:
