@@ -12,18 +12,25 @@ from podsquad.stages.catalog import STAGES
 from tasks.reference import ArtifactReference
 
 
-def report_run(profile: str, outcomes: Sequence[ArtifactReference]) -> dict[str, Any]:
-    """Return the run's report: JSON values, one entry per stage, and scores and publication at the top."""
+def report_run(profile: str, outcomes: Sequence[ArtifactReference], *, note: str = "") -> dict[str, Any]:
+    """Return the run's report: JSON values, one entry per stage, and scores and publication at the top.
+
+    ``is_published`` False: the run was to end after evaluate; then there is no publication, and ``model`` lies in the
+    store.
+    """
     paths = {outcome.stage: outcome.artifact().path for outcome in outcomes}
     metrics = read_metrics(paths["evaluate"])
-    publication = read_publication(paths["publish"])
+    publication = read_publication(paths["publish"]) if "publish" in paths else None
     return {
         "profile": profile,
+        "note": note,
         "exact_match": metrics["exact_match"],
         "f1": metrics["f1"],
         "num_questions": metrics["num_questions"],
-        "publication": publication["path"],
-        "pointer": publication["pointer"],
+        "is_published": publication is not None,
+        "publication": publication["path"] if publication else None,
+        "pointer": publication["pointer"] if publication else None,
+        "model": publication["pointer"] if publication else str(paths["train"] / "model"),
         "example": _example(read_questions(paths["download"], "validation")),
         "stages": [
             {

@@ -4,65 +4,51 @@ Each stage is a task whose result is kept under the domain's key, so a stage who
 cached. A failure that can heal is tried again; any other ends the run at once, and the next run goes on from there.
 """
 
-from __future__ import annotations
-
-import os
+# No "from __future__ import annotations": Prefect loads a deployed flow by its file and could not resolve them.
 from typing import Any
 
 from prefect import flow
 
+from flows.form import Changes, merged
 from flows.report import report_run
-from podsquad.config.load import load_settings
 from podsquad.config.settings import ProfileName, StageName
-from podsquad.errors import TemporaryError
-from podsquad.preflight import first_failure, run_checks
 from tasks.compile import compile_program
 from tasks.download import download
 from tasks.evaluate import evaluate
-from tasks.publish import publish
-from tasks.reference import ArtifactReference
-from tasks.stage_task import configured
+from tasks.night import Night
+from tasks.page import run_name
+from tasks.publish import publish as publish_model
 from tasks.tokenize import tokenize
 from tasks.train import train
 
 
-@flow(name="retrain", flow_run_name="{profile}", log_prints=False, validate_parameters=True)
+# Prefect keeps a failed run's error whatever persist_result says: as JSON, not as a pickle.
+@flow(name="retrain", flow_run_name=run_name, persist_result=False, result_serializer="json")
 def retrain(
     profile: ProfileName = "demo",
-    overrides: dict[str, Any] | None = None,
-    refresh: list[StageName] | None = None,
+    changes: Changes = Changes(),  # noqa: B008 - frozen; a default of None would make the form's box a choice
+    refresh: tuple[StageName, ...] = (),
+    publish: bool = True,
+    note: str = "",
+    overrides: dict[str, Any] = {},  # noqa: B006 - never changed, as above
 ) -> dict[str, Any]:
     """Retrain a question-answering model, from the questions to the published folder.
 
     Args:
         profile: The set of settings to begin with.
-        overrides: Settings that differ from the profile, by dotted name, as training.learning_rate.
-        refresh: Stages to run in any case.
+        changes: The settings that people change most. What is empty is as the profile says.
+        refresh: Stages to run in any case, whether or not there is something to reuse.
+        publish: Publish the model. Switched off, the run ends after evaluate.
+        note: Why this run is made: anything that you want to read on its page.
+        overrides: Any other settings, by dotted name, as {"training.weight_decay": 0.02}. "podsquad config show"
+            lists all of them.
     """
-    settings = load_settings(profile, overrides, os.environ).settings
-    if failure := first_failure(run_checks(settings)):
-        raise failure
-    again = frozenset(refresh or ())
-    outcomes: list[ArtifactReference] = []
-
-    def run(stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
-        state = configured(stage, settings, again)(settings, *inputs, refresh=again, return_state=True)
-        if state.name == "TimedOut":
-            raise TemporaryError(
-                f"the stage {stage.name} took longer than {settings.retry.stage_timeout_seconds:g} seconds",
-                why="that is what retry.stage_timeout_seconds allows one attempt",
-                do="run the same again: it goes on from there; or allow more time",
-            )
-        reference: ArtifactReference = state.result()
-        if state.name == "Cached":
-            reference = reference.model_copy(update={"is_reused": True, "reason": "unchanged", "seconds": 0.0})
-        outcomes.append(reference)
-        return reference
-
-    dataset = run(download)
-    features = run(tokenize, dataset)
-    executable = run(compile_program, features)
-    model = run(train, features, executable)
-    evaluation = run(evaluate, dataset, features, model)
-    run(publish, dataset, features, model, evaluation)
-    return report_run(profile, outcomes)
+    night = Night.begin(profile, merged(changes, overrides), frozenset(refresh), publish=publish, note=note)
+    dataset = night.run(download)
+    features = night.run(tokenize, dataset)
+    executable = night.run(compile_program, features)
+    model = night.run(train, features, executable)
+    evaluation = night.run(evaluate, dataset, features, model)
+    if publish:
+        night.run(publish_model, dataset, features, model, evaluation)
+    return report_run(profile, night.outcomes, note=note)

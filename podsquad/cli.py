@@ -55,13 +55,28 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 @app.command()
 def run(
-    profile: ProfileOption = None, set_: SetOption = None, refresh: RefreshOption = None, json: JsonOption = False
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    refresh: RefreshOption = None,
+    publish: Annotated[bool, typer.Option("--publish/--no-publish", help="End after evaluate, or publish.")] = True,
+    note: Annotated[str, typer.Option(help="Why this run is made; shown on its page in Prefect.")] = "",
+    json: JsonOption = False,
 ) -> None:
     """Retrain once: six stages, those that are made already reused."""
     from podsquad.command.run import run_retraining
 
     settings, overrides = _settings(profile, set_)
-    run_retraining(settings, overrides, _stages(refresh), as_json=json)
+    run_retraining(settings, overrides, _stages(refresh), publish=publish, note=note, as_json=json)
+
+
+@app.command()
+def runs(profile: ProfileOption = None, set_: SetOption = None, json: JsonOption = False) -> None:
+    """List what the nights came to, from the store: scores, steps, publications. The newest comes first."""
+    from podsquad.command.show import show_runs
+    from podsquad.history import past_runs
+
+    settings, _ = _settings(profile, set_)
+    show_runs(past_runs(settings.store.path), as_json=json)
 
 
 @app.command()

@@ -46,7 +46,6 @@ class Progress:
             parts.append(f"{figures['seconds_left']:,.0f} s left")
         return ", ".join(parts)
 
-
     @property
     def short(self) -> str:
         """The same in few characters, for a bar."""

@@ -16,6 +16,7 @@ from podsquad.cli import main
 from podsquad.config.settings import STAGE_NAMES
 from podsquad.evaluation.squad_metric import score_files
 from tests.stages.fakes import FakeStages
+from tests.test_history import Nights
 from tests.test_question import roberta
 
 __all__ = ["roberta"]  # a fixture: a tiny model
@@ -295,3 +296,24 @@ def test_a_reader_that_goes_away_gets_no_traceback() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode != 0
+
+
+def test_the_nights_as_a_table_and_as_json(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ("--set", f"store.path={tmp_path / 'store'}")
+    assert command.run("runs", *store) == (0, "no run yet: the store holds no evaluation\n", "")
+    assert json.loads(command.run("runs", "--json", *store)[1]) == {"runs": []}
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    nights = Nights(tmp_path)
+    version = nights.publish(nights.evaluate(80.0))
+    nights.evaluate(81.5)
+    code, out, _ = command.run("runs", *store)
+    assert code == 0
+    head, newest, oldest = (line.split() for line in out.splitlines())
+    assert head[:3] == ["when", "profile", "exact"]
+    assert newest[2:] == ["demo", "76.50", "81.50", "81", "10", "s", "not", "published"]
+    assert oldest[2:] == ["-", "75.00", "80.00", "80", "10", "s", "current", version]
+    told = json.loads(command.run("runs", "--json", *store)[1])["runs"]
+    assert [(run["f1"], run["is_current"], run["publication"]) for run in told] == [
+        (81.5, False, ""),
+        (80.0, True, version),
+    ]

@@ -148,9 +148,9 @@ def test_a_refresh_runs_what_it_names(fake_stages: FakeStages) -> None:
 
 
 def test_an_input_that_is_missing_is_the_reason_not_an_exception(fake_stages: FakeStages) -> None:
-    made = make_plan(fake_stages.settings(
-        data__source="files", data__train_file="absent.json", data__validation_file=__file__
-    ))
+    made = make_plan(
+        fake_stages.settings(data__source="files", data__train_file="absent.json", data__validation_file=__file__)
+    )
     assert reasons(made)["download"] == "data.train_file names absent.json, which is not there"
     assert to_run(made) == list(STAGE_NAMES)
 

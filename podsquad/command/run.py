@@ -17,15 +17,23 @@ from typing import Any
 from podsquad.config.settings import Settings, StageName
 from podsquad.errors import StoppedError, TemporaryError, from_os_error
 from podsquad.preflight import first_failure, run_checks
+from podsquad.processes import read_record
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 PREFECT_HOME = Path(".podsquad/prefect")
+SERVER_RECORD = "server.json"  # beside that home: the server that `make up` started (deployments/up.py)
 # What Prefect says in a RuntimeError of no kind of its own when there is no server to talk to.
 _NO_SERVER = ("Failed to reach API", "ephemeral Prefect API server")
 
 
 def run_retraining(
-    settings: Settings, overrides: Mapping[str, str], refresh: list[StageName], *, as_json: bool
+    settings: Settings,
+    overrides: Mapping[str, str],
+    refresh: list[StageName],
+    *,
+    publish: bool = True,
+    note: str = "",
+    as_json: bool,
 ) -> None:
     """Run the flow and print its report. Raises the errors of podsquad.errors."""
     if failure := first_failure(run_checks(settings)):
@@ -34,7 +42,15 @@ def run_retraining(
     with told_on_terminal(), _sigterm_explained():
         logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
-        report = _run_flow(settings.profile, dict(overrides), refresh)
+        report = _run_flow(
+            {
+                "profile": settings.profile,
+                "refresh": refresh,
+                "publish": publish,
+                "note": note,
+                "overrides": dict(overrides),
+            }
+        )
     report["seconds"] = round(time.monotonic() - started, 2)
     if as_json:
         print_json(report)
@@ -45,22 +61,32 @@ def run_retraining(
 def prepare_prefect(environ: MutableMapping[str, str], home: Path = PREFECT_HOME) -> None:
     """Set, before Prefect is imported, what keeps it quiet and a stranger's own Prefect untouched.
 
-    A home of its own is used only where the caller has not said which Prefect to use; nothing that is set already is
-    changed.
+    A home of its own is used only where the caller has not said which Prefect to use, and with it the server that
+    ``make up`` has started beside it, if that still runs; nothing that is set already is changed.
     """
     if not {"PREFECT_HOME", "PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH"} & environ.keys():
         environ["PREFECT_HOME"] = str(home.absolute())
+        if address := _running_server(home.with_name(SERVER_RECORD)):
+            environ["PREFECT_API_URL"] = address
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise from_os_error(error, "making Prefect's home") from error
+            raise from_os_error(error, "making Prefect's home", "PREFECT_HOME=FOLDER in the environment") from error
     environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    environ.setdefault("DO_NOT_TRACK", "1")  # the same for the client, which would also print a notice
     # The first start of a temporary server makes its database: 12 s, and up to a minute on a busy machine.
     environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+    # A dead run is known by its missing heartbeats (deployments/automations.py waits for several).
+    environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "podsquad")
     environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     # The terminal shows the domain's log; Prefect's own goes to its server, where people look at runs.
     environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
+
+def _running_server(record: Path) -> str | None:
+    found = read_record(record)
+    return str(found[1].get("api_url") or "") or None if found and found[0].is_alive() else None
 
 
 class _Terminated(BaseException):
@@ -87,7 +113,7 @@ def _sigterm_explained() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_flow(profile: str, overrides: dict[str, str], refresh: list[StageName]) -> dict[str, Any]:
+def _run_flow(parameters: dict[str, Any]) -> dict[str, Any]:
     import httpx
     from prefect.exceptions import TerminationSignal
 
@@ -95,7 +121,7 @@ def _run_flow(profile: str, overrides: dict[str, str], refresh: list[StageName])
 
     _keep_interrupts_from_server()
     try:
-        report: dict[str, Any] = retrain(profile=profile, overrides=overrides or None, refresh=refresh or None)
+        report: dict[str, Any] = retrain(**parameters)
     except TerminationSignal as stop:
         raise _Terminated from stop
     except (RuntimeError, httpx.TransportError) as error:
@@ -135,15 +161,16 @@ def _keep_interrupts_from_server() -> None:
 
 def _print_report(report: Mapping[str, Any]) -> None:
     rows = [
-        (stage["stage"], stage["state"], f"{stage['seconds']:.1f} s", stage["reason"], stage["path"])
+        (stage["stage"], stage["state"], f"{stage['seconds']:.1f} s", stage["key"][:12], stage["reason"])
         for stage in report["stages"]
     ]
-    print_table(("stage", "state", "time", "reason", "artifact"), rows, right=("time",))
+    print_table(("stage", "state", "time", "key", "reason"), rows, right=("time",))
     print()
     print(f"exact match {report['exact_match']:.2f}, F1 {report['f1']:.2f} on {report['num_questions']:,} questions")
-    print(f"published   {report['publication']}")
+    print(f"store       {shown_path(Path(report['stages'][0]['path']).parents[1])}")
+    print(f"published   {report['publication'] or 'nothing: the run was to end after evaluate'}")
     print(f"in          {report['seconds']:.1f} s")
-    example, model = report["example"], shlex.quote(report["pointer"])
+    example, model = report["example"], shlex.quote(report["model"])
     print(f"\nask it:     {program(sys.argv[0])} ask --model {model} {shlex.quote(example['question'])} \\")
     print(f"              --context {shlex.quote(example['context'])}")
 
@@ -155,4 +182,9 @@ def program(started_as: str) -> str:
     found, started = shutil.which("podsquad"), Path(started_as).absolute()
     if found and Path(found).absolute() == started:
         return "podsquad"
-    return shlex.quote(str(started.relative_to(Path.cwd()) if started.is_relative_to(Path.cwd()) else started))
+    return shlex.quote(shown_path(started))
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as short as it can be typed here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -37,11 +37,14 @@ def run_job(
     python: Path | None = None,
     hang_seconds: float = 900.0,
     stop_grace_seconds: float = STOP_GRACE_SECONDS,
+    inherited: tuple[int, ...] = (),
+    on_start: Callable[[int], object] = lambda pid: None,
     on_event: EventHandler,
 ) -> None:
     """Run ``job`` in ``podsquad.runtimes.<runtime>`` and return when it ended well.
 
-    ``on_event`` gets every event but ``failure``, in order, in this thread. ``python`` None: this interpreter. The
+    ``on_event`` gets every event but ``failure``, in order, in this thread, after ``on_start`` got the child's process
+    id. ``inherited`` are descriptors that the child keeps open while it lives. ``python`` None: this interpreter. The
     job file and the child's standard error are kept in ``job.work`` until the next attempt. When this returns or
     raises, the child and all of its process group are gone.
 
@@ -62,6 +65,7 @@ def run_job(
                 stderr=stderr,
                 bufsize=0,
                 start_new_session=True,
+                pass_fds=inherited,
                 env=_environment(),
             )
         except OSError as error:
@@ -72,6 +76,7 @@ def run_job(
     failure: PodsquadError | None = None
     exit_code = 0
     try:
+        on_start(child.pid)
         for event in _read_events(child, runtime, hang_seconds):
             if event["event"] == "failure":
                 failure = _failure(event)

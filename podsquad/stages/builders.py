@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from podsquad.errors import DataError
 from podsquad.reporting import Reporter
+from podsquad.runtimes.guard import Claim, device_claimed
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
 from podsquad.stages.resolved import runtime_sections, tokenizer_settings
@@ -64,7 +66,7 @@ def build_evaluate(building: Building) -> None:
 
 def build_publish(building: Building) -> None:
     """Publish the model, and record where it went."""
-    from podsquad.data.arrow import read_layout
+    from podsquad.data.arrow import LAYOUT_FILE, read_layout
     from podsquad.data.dataset import read_origin, read_report
     from podsquad.evaluation.report import read_metrics
     from podsquad.publishing.folder import publish_to_folder
@@ -90,7 +92,7 @@ def build_publish(building: Building) -> None:
         settings.name,
         model / "model",
         card,
-        {name: evaluation / name for name in names},
+        {name: evaluation / name for name in names} | {LAYOUT_FILE: features / LAYOUT_FILE},
         building.key,
     )
     building.reporter.log(f"published {publication.path}")
@@ -141,12 +143,28 @@ def _run(building: Building, verb: str, inputs: Mapping[str, Path], output: Path
         work=str(building.work),
         settings=runtime_sections(building.settings),
     )
-    run_job(
-        job,
-        runtime.name,
-        python=runtime.python,
-        hang_seconds=runtime.hang_seconds,
-        on_event=lambda event: _tell(building.reporter, event),
+    with _device(building, verb, job.settings["runtime"]["device"]) as claim:
+        run_job(
+            job,
+            runtime.name,
+            python=runtime.python,
+            hang_seconds=runtime.hang_seconds,
+            inherited=(claim.handle,) if claim else (),
+            on_start=claim.tell if claim else lambda pid: None,
+            on_event=lambda event: _tell(building.reporter, event),
+        )
+
+
+def _device(building: Building, verb: str, device: str) -> AbstractContextManager[Claim | None]:
+    runtime = building.settings.runtime
+    if runtime.exclusive == "never" or (runtime.exclusive == "auto" and device == "cpu"):
+        return nullcontext()
+    return device_claimed(
+        device,
+        f"{verb} of {building.settings.publish.name} with the profile {building.settings.profile}",
+        wait_seconds=runtime.exclusive_wait_seconds,
+        log=building.reporter.log,
+        folder=runtime.lock_folder,
     )
 
 
@@ -155,7 +173,9 @@ def _tell(reporter: Reporter, event: Mapping[str, Any]) -> None:
     if kind == "log":
         reporter.log(str(event.get("message", "")), str(event.get("level", "info")))
     elif kind == "decision":
-        reporter.log(f"{event.get('name')}: {event.get('value')} ({event.get('reason')})")
+        value = event.get("value")
+        shown = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+        reporter.log(f"{event.get('name')}: {shown} ({event.get('reason')})")
     elif kind == "checkpoint":
         reporter.log(f"checkpoint of step {event.get('step')} is complete", "debug")
     elif kind == "progress":

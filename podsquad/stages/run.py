@@ -73,7 +73,8 @@ def run_stage(
     def build(output: Path, work: Path) -> None:
         stage.build(Building(settings, inputs, output, work, key, reporter))
         (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
-        write_json(output / BUILD_RECORD, {"seconds": round(time.monotonic() - started, 3), "reason": reason})
+        record = {"seconds": round(time.monotonic() - started, 3), "reason": reason, "profile": settings.profile}
+        write_json(output / BUILD_RECORD, record)
 
     artifact, is_reused = store.ensure(ingredients, build, refresh=refresh, why_stale=stage.why_stale, log=reporter.log)
     seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from podsquad.command.run import _keep_interrupts_from_server, prepare_prefect, program
 from podsquad.config.settings import STAGE_NAMES
 from podsquad.errors import StoreError
+from podsquad.processes import ProcessRecord, write_record
 from tests.flows.night import CHILD_VARIABLE
 from tests.runtimes.programs import OBEDIENT, RAW, make_interpreter
 
@@ -103,6 +105,20 @@ def test_a_failing_stage_ends_with_its_exit_code_and_a_short_message(command: Co
     assert command.made("train") == []
 
 
+def test_a_run_without_publishing_says_so(command: Command) -> None:
+    code, out, err = command.run("run", "--no-publish", "--note", "only a try")
+    assert code == 0, err
+    assert "published   nothing: the run was to end after evaluate" in out
+    assert "note: only a try" in err
+    assert command.made("publish") == []
+    code, out, err = command.run("run", "--no-publish", "--json")
+    assert code == 0, err
+    report: dict[str, Any] = json.loads(out)
+    assert [stage["stage"] for stage in report["stages"]] == list(STAGE_NAMES[:-1])
+    assert (report["is_published"], report["publication"], report["pointer"]) == (False, None, None)
+    assert Path(report["model"]).is_dir()
+
+
 def test_a_server_that_is_not_there_is_worth_another_try(command: Command) -> None:
     command.environ["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
     code, _, err = command.run("run")
@@ -159,3 +175,17 @@ def test_the_command_to_ask_can_be_typed_as_it_stands(tmp_path: Path, monkeypatc
     assert program("/opt/podsquad/__main__.py") == f"{sys.executable} -m podsquad"
     monkeypatch.setenv("PATH", str(there.parent))
     assert program(str(there)) == "podsquad"
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_the_server_of_make_up_is_used_while_it_runs(tmp_path: Path, is_alive: bool) -> None:
+    record = ProcessRecord.of(os.getpid())
+    write_record(
+        tmp_path / "server.json", record if is_alive else replace(record, born="before"), api_url="http://x/api"
+    )
+    environ: dict[str, str] = {}
+    prepare_prefect(environ, tmp_path / "prefect")
+    assert environ.get("PREFECT_API_URL") == ("http://x/api" if is_alive else None)
+    theirs = {"PREFECT_API_URL": "http://theirs/api"}
+    prepare_prefect(theirs, tmp_path / "prefect")
+    assert theirs["PREFECT_API_URL"] == "http://theirs/api"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +185,18 @@ def test_results_are_json_references_inside_the_store(night: Night) -> None:
         assert night.artifact(reference["stage"]).name == reference["key"]
 
 
+def test_a_failed_run_leaves_no_pickle_either(night: Night) -> None:
+    failing(night, "tokenize", DataError("bad data"))
+    with pytest.raises(DataError):
+        night.run()
+    home = Path(os.environ["PREFECT_HOME"])
+    for path in [*(night.root / "store/.prefect").iterdir(), *(home / "storage").glob("*")]:
+        content = path.read_text(encoding="utf-8")
+        assert "gASV" not in content, content  # how a pickle begins in base64
+        assert "gAWV" not in content, content
+        assert '"type":"pickle"' not in content, content
+
+
 def test_a_store_that_was_moved_is_used_where_it_is(night: Night) -> None:
     night.run()
     (night.root / "store").rename(night.root / "moved")
@@ -218,3 +232,94 @@ def test_what_can_be_known_before_stops_the_run_before(
     with pytest.raises(error):
         night.run(**overrides)
     assert night.states == {}
+
+
+def test_the_page_of_a_run_shows_what_it_does_and_made(night: Night) -> None:
+    night.submit(changes={"learning_rate": 0.005}, note="a try")
+    run, shown = night.page()
+    assert re.fullmatch(r"demo \d{4}-\d\d-\d\d \d\d:\d\d", run.name)
+    assert "demo" in run.tags
+    assert set(shown) == {"demo-plan", "demo-data", "demo-training", "demo-scores", "demo-publication"}
+    assert shown["demo-plan"].description == "6 of 6 stages run"
+    assert "> a try" in shown["demo-plan"].data
+    assert "20 questions kept" in shown["demo-data"].description
+    assert "data:image/svg+xml;base64," in shown["demo-training"].data
+    assert "No champion" in shown["demo-scores"].data
+    assert str(night.root / "published") in shown["demo-publication"].data
+
+
+def test_a_run_that_reuses_everything_shows_the_same(night: Night) -> None:
+    night.run()
+    _, first = night.page()
+    night.run()
+    _, second = night.page()
+    assert second["demo-plan"].description == "Nothing is new: every stage is reused"
+    for key in first.keys() - {"demo-plan"}:
+        assert second[key].data == first[key].data
+
+
+def test_scores_stand_beside_those_of_what_is_published(night: Night) -> None:
+    report = night.run()
+    night.run(training__seed=5)
+    assert Path(report["publication"]).name in night.page()[1]["demo-scores"].data
+
+
+def test_a_view_that_cannot_be_made_does_not_stop_the_run(
+    night: Night, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError("a bug in a view")
+
+    monkeypatch.setattr("podsquad.views.draw_loss", broken)
+    night.run()
+    assert set(night.page()[1]) == {"demo-plan", "demo-data", "demo-scores", "demo-publication"}
+    assert "a part of the run's page is left out: ZeroDivisionError: a bug in a view" in caplog.text
+
+
+def test_a_plan_that_cannot_be_made_does_not_stop_the_run(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tasks.night.make_plan", broken)
+    assert night.run()["is_published"]
+    assert "demo-plan" not in night.page()[1]
+
+
+def test_a_run_without_publishing_ends_after_evaluate(night: Night) -> None:
+    report = night.submit(publish=False)
+    assert night.built == others("publish")
+    assert not report["is_published"]
+    assert report["publication"] is None
+    assert report["model"] == str(night.artifact("train") / "model")
+    assert not (night.root / "published").exists()
+    _, shown = night.page()
+    assert "demo-publication" not in shown
+    assert "ends after evaluate" in shown["demo-plan"].data
+
+    published = night.run()
+    assert night.built == ["publish"]
+    assert published["is_published"]
+    assert published["model"] == published["pointer"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"overrides": {"training.learning_rat": 1}}, "there is no setting 'training.learning_rat'"),
+        ({"overrides": {"training.beta1": 2}}, "training.beta1 = 2"),
+        ({"overrides": {"training.epochs": 2}, "changes": {"epochs": 3}}, "training.epochs is set twice"),
+        ({"profile": "pod"}, "Input should be 'demo'"),
+        ({"changes": {"epochs": 0}}, "greater than or equal to 1"),
+        ({"changes": {"epoch": 1}}, "Extra inputs are not permitted"),
+        ({"refresh": ["gate"]}, "Input should be 'download'"),
+        ({"publsh": False}, "publsh"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_is_not_allowed_is_refused_before_any_stage(
+    night: Night, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Exception, match=re.escape(message)):
+        night.submit(**parameters)
+    assert night.states == {}
+    assert night.built == []

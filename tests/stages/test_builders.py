@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ EVENTS: list[Mapping[str, Any]] = [
 ]
 
 
+guarded: list[list[str]] = []
+
+
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     """Stand in for the runtime: keep the jobs, check their output folder, send events."""
@@ -35,7 +39,8 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
     def run_job(job: Job, runtime: str, **options: Any) -> None:
         assert runtime == "torch"
-        assert options.keys() == {"python", "hang_seconds", "on_event"}
+        assert options.keys() == {"python", "hang_seconds", "inherited", "on_start", "on_event"}
+        guarded.append([os.readlink(f"/proc/self/fd/{handle}") for handle in options["inherited"]])
         assert list(Path(job.output).iterdir()) == []
         seen.append(job)
         (Path(job.output) / "result").write_text("")
@@ -46,11 +51,12 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return seen
 
 
-def building(tmp_path: Path, *inputs: StageName) -> Building:
+def building(tmp_path: Path, *inputs: StageName, **runtime: Any) -> Building:
     for name in ("output", "work"):
         (tmp_path / name).mkdir(exist_ok=True)
     artifacts = {name: Artifact(name, "k", "d", tmp_path / name, 1) for name in inputs}
-    settings = load_settings("demo", {"model.base": "scratch", "runtime.device": "cpu"}).settings
+    overrides = {f"runtime.{name}": value for name, value in ({"device": "cpu"} | runtime).items()}
+    settings = load_settings("demo", {"model.base": "scratch"} | overrides).settings
     return Building(settings, artifacts, tmp_path / "output", tmp_path / "work", "ab" * 16, Told())
 
 
@@ -66,6 +72,20 @@ def test_compile_and_train_order_their_verbs(jobs: list[Job], tmp_path: Path) ->
     ]
     assert all((job.output, job.work) == (str(made.output), str(made.work)) for job in jobs)
     assert jobs[0].settings["runtime"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "device", "is_guarded"),
+    [("auto", "cpu", False), ("auto", "cuda", True), ("always", "cpu", True), ("never", "cuda", False)],
+)
+def test_a_runtime_inherits_the_lock_of_its_accelerator(
+    jobs: list[Job], tmp_path: Path, exclusive: str, device: str, is_guarded: bool
+) -> None:
+    made = building(tmp_path, "tokenize", exclusive=exclusive, device=device, lock_folder=tmp_path)
+    builders.build_compile(made)
+    lock = tmp_path / f"podsquad-{device}.lock"
+    assert guarded[-1] == ([str(lock)] if is_guarded else [])
+    assert lock.exists() == is_guarded
 
 
 def test_events_become_lines_and_progress(jobs: list[Job], tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""One run of the stages: what it was asked for, what came of each stage, and its page."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podsquad.config.load import load_settings
+from podsquad.config.settings import Settings, StageName
+from podsquad.errors import TemporaryError
+from podsquad.history import PastRun, past_runs
+from podsquad.plan import make_plan
+from podsquad.preflight import first_failure, run_checks
+from podsquad.views import View, plan_view, stage_views
+from tasks.page import log_to_page, show, tag_run
+from tasks.reference import ArtifactReference
+from tasks.stage_task import configured, is_first_attempt
+
+
+class Night:
+    """The stages of one run, in the order in which ``run`` is called."""
+
+    def __init__(self, settings: Settings, refresh: frozenset[StageName]) -> None:
+        self.settings = settings
+        self.outcomes: list[ArtifactReference] = []
+        self._refresh = refresh
+        self._folders: dict[StageName, Path] = {}
+
+    @classmethod
+    def begin(
+        cls, profile: str, overrides: Mapping[str, Any], refresh: frozenset[StageName], *, publish: bool, note: str
+    ) -> Night:
+        """Check everything that can be known beforehand, and show what the run is going to do.
+
+        Raises SettingsError and what the pre-flight finds; then nothing has run.
+        """
+        log_to_page()
+        tag_run(profile)
+        if note.strip():
+            logging.getLogger("podsquad.run").info("note: %s", note.strip())
+        settings = load_settings(profile, overrides, os.environ).settings
+        if failure := first_failure(run_checks(settings)):
+            raise failure
+
+        def planned() -> list[View]:
+            plan = make_plan(settings, refresh if is_first_attempt() else frozenset())
+            return [plan_view(plan, note=note, changed=overrides, is_published=publish)]
+
+        show(profile, planned)
+        return cls(settings, refresh)
+
+    def run(self, stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
+        """Run a stage's task, or take what an earlier run made, and show what there is to see.
+
+        Raises what the stage raises, TemporaryError when it took too long.
+        """
+        task = configured(stage, self.settings, self._refresh)
+        state = task(self.settings, *inputs, refresh=self._refresh, return_state=True)
+        if state.name == "TimedOut":
+            raise TemporaryError(
+                f"the stage {stage.name} took longer than {self.settings.retry.stage_timeout_seconds:g} seconds",
+                why="that is what retry.stage_timeout_seconds allows one attempt",
+                do="run the same again: it goes on from there; or allow more time",
+            )
+        reference: ArtifactReference = state.result()
+        if state.name == "Cached":
+            reference = reference.model_copy(update={"is_reused": True, "reason": "unchanged", "seconds": 0.0})
+            logging.getLogger(f"podsquad.{stage.name}").info("%s is reused: unchanged", stage.name)
+        self.outcomes.append(reference)
+        self._folders[reference.stage] = reference.artifact().path
+        show(
+            self.settings.profile,
+            lambda: stage_views(reference.stage, self._folders, self._past, self.settings.publish),
+        )
+        return reference
+
+    def _past(self) -> list[PastRun]:
+        return past_runs(self.settings.store.path.absolute())

@@ -1,0 +1,241 @@
+"""A copy of the checkout with a server and a worker of its own, started as people start them."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from podsquad.processes import ProcessRecord, read_record
+
+HOME = Path(__file__).resolve().parents[2]
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+# A flow whose one task runs a runtime that saves when it is stopped, and is done at once when it finds what it saved.
+WAITS = """
+import sys
+from pathlib import Path
+from prefect import flow, task
+from podsquad.runtimes.job import Job
+from podsquad.runtimes.launch import run_job
+
+@task
+def wait(folder):
+    def on_event(event):
+        print(event, flush=True)
+        if event.get("message") == "ready":
+            Path(folder, "begun").write_text("yes\\n")  # a named pipe: the test waits at its other end
+
+    run_job(Job("train", {}, folder, folder), "torch", python=Path(folder, "python"), on_event=on_event)
+
+@flow(name="waits")
+def waits(folder: str):
+    wait(folder)
+"""
+SAVES = """
+import os, sys
+from pathlib import Path
+from podsquad.runtimes.job import runtime_main
+def train(job, events, stop):
+    saved, mute = Path(job.work, "saved"), Path(job.work, "mute")
+    if saved.exists():
+        return events.log("goes on from " + saved.read_text())
+    if mute.exists():
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    events.log("ready")
+    while not stop:
+        stop._event.wait(60)
+    saved.write_text(stop.reason)
+    with open(Path(job.work, "ended"), "w") as pipe:
+        pipe.write(stop.reason + "\\n")
+    stop.raise_if_set("the checkpoint is saved")
+sys.exit(runtime_main({"train": train}, sys.argv[1:]))
+"""
+WAITS_DEPLOYMENTS = """
+name: waits
+pull:
+  - prefect.deployments.steps.set_working_directory: {directory: "{{ $PODSQUAD_CHECKOUT }}"}
+deployments:
+  - &first
+    name: cancel
+    entrypoint: flows/waits.py:waits
+    work_pool: {name: pod}
+    concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}
+  - <<: *first
+    name: queue
+    concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
+  - <<: *first
+    name: free
+    concurrency_limit: null
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(what: str, condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """Return the first true value of ``condition``, looked at again and again."""
+    deadline, pause = time.monotonic() + seconds, threading.Event()
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for this: {what}"
+        pause.wait(0.1)
+    return value
+
+
+@dataclass
+class Waiting:
+    """The folder of one run of the flow that waits."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        for name in ("begun", "ended"):
+            os.mkfifo(self.folder / name)
+        program, python = self.folder / "program.py", self.folder / "python"
+        program.write_text(SAVES)
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$3"\n')
+        python.chmod(0o755)
+
+        self._handles = {name: os.open(self.folder / name, os.O_RDWR | os.O_NONBLOCK) for name in ("begun", "ended")}
+
+    def wait_until_begun(self) -> None:
+        """Return when a runtime works."""
+        self._line("begun")
+
+    def wait_until_ended(self) -> str:
+        """Return why the runtime saved and ended."""
+        return self._line("ended")
+
+    def _line(self, name: str, seconds: float = 60.0) -> str:
+        readable, _, _ = select.select([self._handles[name]], [], [], seconds)
+        assert readable, f"the runtime has not {name} within {seconds:g} s"
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(self._handles[name], 1)
+        return line.decode().strip()
+
+
+class Place:
+    """The copy, its programs, and its server's API."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        ignored = shutil.ignore_patterns("__pycache__")
+        for name in ("podsquad", "flows", "tasks", "deployments"):
+            shutil.copytree(HOME / name, folder / name, ignore=ignored)
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.environ["PYTHONPATH"] = str(folder)
+        # So that nothing waits longer than it must.
+        self.environ |= {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_DEPLOYMENT_CONCURRENCY_SLOT_WAIT_SECONDS": "2"}
+
+    def program(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=self.folder,
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def run(self, *arguments: str, **environ: str) -> str:
+        """Run a program that must end well and return its output."""
+        done = self.program(*arguments, **environ)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def up(self, *arguments: str) -> str:
+        return self.run("deployments.up", "--port", str(self.port), *arguments)
+
+    def down(self) -> str:
+        return self.run("deployments.up", "--down")
+
+    def process(self, what: str) -> ProcessRecord:
+        found = read_record(self.folder / f".podsquad/{what}.json")
+        assert found is not None
+        return found[0]
+
+    def log(self, what: str) -> str:
+        return (self.folder / f".podsquad/logs/{what}.log").read_text()
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = httpx.request(method, f"{self.url}/api{path}", json=body, timeout=60)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    def deployments(self) -> dict[str, dict[str, Any]]:
+        found = self.call("POST", "/deployments/filter", {})
+        assert len({each["name"] for each in found}) == len(found)
+        return {each["name"]: each for each in found}
+
+    def register_waits(self) -> None:
+        (self.folder / "flows/waits.py").write_text(WAITS)
+        (self.folder / "waits.yaml").write_text(WAITS_DEPLOYMENTS)
+        arguments = ("--no-prompt", "deploy", "--all", "--prefect-file", "waits.yaml")
+        self.run("prefect", *arguments, PREFECT_API_URL=f"{self.url}/api")
+
+    def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        target = self.deployments()[deployment]["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(self.call("POST", f"/deployments/{target}/create_flow_run", body)["id"])
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        state: dict[str, Any] = self.call("GET", f"/flow_runs/{run_id}")["state"]
+        return state
+
+    def wait_for_state(self, run_id: str, names: Sequence[str] = FINAL) -> dict[str, Any]:
+        """Return the run's state once its type or its name is one of those."""
+
+        def look() -> dict[str, Any] | None:
+            state = self.state(run_id)
+            return state if state["type"] in names or state["name"] in names else None
+
+        try:
+            found: dict[str, Any] = wait_until(f"the run is {names}", look)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {self.state(run_id)}\n{self.log('worker')[-3000:]}") from None
+        return found
+
+    def task_states(self, run_id: str) -> list[str]:
+        found = self.call("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "ID_DESC"})
+        return [each["state"]["type"] for each in found]
+
+    def retry(self, run_id: str) -> None:
+        """Do what the UI's button does."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self.call("POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
+
+    def flow_pid(self, run_id: str) -> int:
+        """The process of a run, by what its environment tells."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = (folder / "environ").read_bytes().split(b"\0")
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"PREFECT__FLOW_RUN_ID={run_id}".encode() in variables and b"prefect.engine" in command:
+                return int(folder.name)
+        raise AssertionError("the run has no process")
+
+    def waiting(self, name: str) -> Waiting:
+        return Waiting(self.folder / name)

@@ -1,0 +1,141 @@
+"""The runbook: every command on it, in its order, in a clone of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deployments.place import HOME, Place
+
+pytestmark = pytest.mark.prefect_live
+PAGE = (HOME / "docs/operations.md").read_text(encoding="utf-8")
+LINES = [
+    line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
+]
+# The demo at a size that is done in seconds.
+SMALL = {
+    "PODSQUAD_DATA__DEMO_TRAIN_QUESTIONS": "20",
+    "PODSQUAD_DATA__DEMO_VALIDATION_QUESTIONS": "10",
+    "PODSQUAD_TRAINING__EPOCHS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+class Runbook:
+    """A clone, and what a person who follows the page has in their shell."""
+
+    def __init__(self, folder: Path) -> None:
+        origin = folder / "origin"
+        origin.mkdir()
+        self.place = Place(origin)
+        for name in ("Makefile", "pyproject.toml", "constraints.txt", "scripts"):
+            source = HOME / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, origin / name)
+        (origin / ".gitignore").write_text(".venv/\n.podsquad/\n*.tar.gz\n__pycache__/\n")
+        identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+        for arguments in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "all")):
+            subprocess.run(["git", *arguments], cwd=origin, check=True)
+        clone = folder / "clone"
+        subprocess.run(["git", "clone", "-q", str(origin), str(clone)], check=True)
+        self.place.folder = clone
+        self._pretend_to_be_set_up(clone / ".venv")
+        environ = {name: value for name, value in self.place.environ.items() if name != "PYTHONPATH"}
+        self.environ = environ | SMALL | {"PORT": str(self.place.port)}
+
+    @staticmethod
+    def _pretend_to_be_set_up(folder: Path) -> None:
+        (folder / "bin").mkdir(parents=True)
+        for name, start in {"python": "", "podsquad": "-m podsquad", "prefect": "-m prefect"}.items():
+            (folder / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {start} "$@"\n')
+            (folder / "bin" / name).chmod(0o755)
+        (folder / "demo.stamp").touch()
+
+    def follow(self, line: str) -> str:
+        """Do what a line of the page says and return what it tells; what it exports stays."""
+        line = line.replace(":4200", f":{self.place.port}")
+        if exported := re.fullmatch(r"export (\w+)=(.*)", line):
+            value = exported[2].replace("$PWD", str(self.place.folder)).replace("$PATH", os.environ["PATH"])
+            self.environ[exported[1]] = value
+            return ""
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.place.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}"
+        return done.stdout
+
+
+@pytest.fixture
+def runbook(tmp_path: Path) -> Iterator[Runbook]:
+    made = Runbook(tmp_path)
+    yield made
+    made.follow("make down")
+
+
+def schedule(place: Place) -> dict[str, Any]:
+    (found,) = place.deployments()["nightly"]["schedules"]
+    return dict(found)
+
+
+def prepare(runbook: Runbook, line: str, demo: str) -> str:
+    """Bring about what a line is meant for; return the id of the demo's run once there is one."""
+    place = runbook.place
+    if line.startswith("prefect deployment schedule"):
+        runbook.environ["SCHEDULE"] = schedule(place)["id"]
+    if line.startswith("prefect flow-run retry"):
+        (run,) = place.call("POST", "/flow_runs/filter", {"deployments": {"name": {"any_": ["demo"]}}})
+        demo = run["id"]
+        assert place.wait_for_state(demo)["type"] == "COMPLETED"
+        state = {"type": "CRASHED", "message": "its process was killed"}
+        place.call("POST", f"/flow_runs/{demo}/set_state", {"state": state, "force": True})
+    if line.startswith("prefect flow-run cancel"):
+        assert place.wait_for_state(demo)["type"] == "COMPLETED"  # after the Retry
+        target = place.deployments()["on-demand"]["id"]
+        later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+        run = place.call("POST", f"/deployments/{target}/create_flow_run", {"state": later})
+        runbook.environ["RUN"] = run["id"]
+    elif "$RUN" in line:
+        runbook.environ["RUN"] = demo
+    if "WEBHOOK=" in line:
+        kind = place.call("GET", "/block_types/slug/webhook")["id"]
+        blocks = {"block_schemas": {"block_type_id": {"any_": [kind]}}}
+        schema = place.call("POST", "/block_schemas/filter", blocks)[0]["id"]
+        body = {"block_type_id": kind, "block_schema_id": schema, "name": "night-watch", "data": {"url": "http://x"}}
+        place.call("POST", "/block_documents/", body)
+    return demo
+
+
+def test_every_command_of_the_runbook(runbook: Runbook) -> None:
+    place, demo = runbook.place, ""
+    said: dict[str, str] = {}
+    for line in LINES:
+        demo = prepare(runbook, line, demo)
+        said[line] = runbook.follow(line)
+        if line.startswith("prefect deployment schedule resume"):
+            assert schedule(place)["active"]
+        if line.startswith("prefect flow-run cancel"):
+            assert place.wait_for_state(runbook.environ["RUN"])["type"] == "CANCELLED"
+    assert place.url in said["make up"]
+    assert not schedule(place)["active"]
+    assert "registered retrain/nightly" in said["make deploy"]
+    assert "podsquad: rejected" in said["make automations WEBHOOK=night-watch"]
+    assert "worker" in said["make down"]
+    assert "exact match" in said["podsquad run --profile demo"]
+    assert "reuses" in said["podsquad run --profile demo"] + said['prefect flow-run logs "$RUN"']
+    assert (place.folder / "podsquad-state.tar.gz").stat().st_size > 10_000
+    assert place.state(demo)["type"] == "COMPLETED"

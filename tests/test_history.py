@@ -1,0 +1,152 @@
+"""Past runs, from stores as the stages leave them."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podsquad.history import PastRun, champion_for, past_runs
+from podsquad.publishing.folder import publish_to_folder
+from podsquad.store.artifacts import Artifact, Store
+from podsquad.store.keys import make_ingredients
+
+
+class Nights:
+    """Writes artifacts into a store, an hour apart."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.store, self._hour = root, Store(root / "store"), 0
+
+    def add(self, stage: str, inputs: dict[str, str], files: dict[str, Any]) -> Artifact:
+        """Make an artifact of JSON files."""
+        self._hour += 1
+
+        def build(output: Path, work: Path) -> None:
+            for name, content in files.items():
+                (output / name).parent.mkdir(exist_ok=True)
+                (output / name).write_text(json.dumps(content), encoding="utf-8")
+
+        versions = {"number": str(self._hour)}
+        ingredients = make_ingredients(
+            stage=stage, format_version=1, settings={}, inputs=inputs, code={}, libraries=versions
+        )
+        artifact, _ = self.store.ensure(ingredients, build, log=print)
+        moment = 1_800_000_000 + 3600 * self._hour
+        os.utime(artifact.path / "manifest.json", (moment, moment))
+        return artifact
+
+    def evaluate(self, f1: float) -> Artifact:
+        """Train and evaluate."""
+        training = {"training.json": {"steps": int(f1)}, "record/training.json": {"seconds": 9.5}}
+        model = self.add("train", {}, training)
+        metrics = {"exact_match": f1 - 5, "f1": f1, "num_questions": 600, "slices": {"view": {"who": {"f1": f1}}}}
+        record = {"profile": "demo", "seconds": 1.0}
+        files = {"metrics.json": metrics, "record/build.json": record}
+        return self.add("evaluate", {"train": model.digest}, files)
+
+    def publish(self, evaluation: Artifact, target: str = "published") -> str:
+        """Publish what was evaluated; returns the version's folder."""
+        model = self.root / "model"
+        model.mkdir(exist_ok=True)
+        (model / "config.json").write_text("{}")
+        (model / "model.safetensors").write_text(evaluation.digest)
+        folder = self.root / target
+        made = publish_to_folder(folder, "reader", model, "card", {}, evaluation.digest)
+        self.add("publish", {"evaluate": evaluation.digest}, {"publication.json": vars(made)})
+        return str(made.path)
+
+    def runs(self) -> list[PastRun]:
+        """What is remembered."""
+        return past_runs(self.store.root)
+
+
+@pytest.fixture
+def nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    return Nights(tmp_path)
+
+
+def test_a_store_without_runs(nights: Nights) -> None:
+    assert nights.runs() == []
+
+
+def test_a_run_tells_scores_training_and_publication(nights: Nights) -> None:
+    version = nights.publish(nights.evaluate(80.0))
+    (run,) = nights.runs()
+    assert (run.exact_match, run.f1, run.num_questions) == (75.0, 80.0, 600)
+    assert (run.steps, run.seconds) == (80, 9.5)
+    assert (run.publication, run.is_current) == (version, True)
+    assert run.when == datetime.fromtimestamp(1_800_000_000 + 3 * 3600, UTC)
+    told = json.loads(json.dumps(run.to_json()))
+    assert told["when"] == "2027-01-15T11:00:00+00:00"
+    assert told["slices"] == {"view": {"who": {"f1": 80.0}}}
+
+
+def test_the_newest_comes_first_and_one_is_current(nights: Nights) -> None:
+    for f1 in (80.0, 82.0, 81.0):
+        nights.publish(nights.evaluate(f1))
+    nights.evaluate(70.0)
+    assert [(run.f1, bool(run.publication), run.is_current) for run in nights.runs()] == [
+        (70.0, False, False),
+        (81.0, True, True),
+        (82.0, True, False),
+        (80.0, True, False),
+    ]
+    assert nights.runs()[0].profile == "demo"
+
+
+def test_an_evaluation_that_was_published_twice_stands_twice(nights: Nights) -> None:
+    evaluation = nights.evaluate(80.0)
+    versions = {nights.publish(evaluation), nights.publish(evaluation, "elsewhere")}
+    assert {run.publication for run in nights.runs()} == versions
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "manifest.json"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null"], ids=str)
+def test_what_cannot_be_read_is_left_out(nights: Nights, name: str, content: str) -> None:
+    nights.evaluate(80.0)
+    broken = nights.evaluate(81.0)
+    (broken.path / name).write_text(content)
+    assert [run.f1 for run in nights.runs()] == [80.0]
+
+
+def test_a_model_that_is_gone_leaves_the_scores(nights: Nights) -> None:
+    nights.evaluate(80.0)
+    (manifest,) = (nights.store.root / "train").glob("*/manifest.json")
+    manifest.unlink()
+    (run,) = nights.runs()
+    assert (run.f1, run.steps, run.seconds) == (80.0, None, None)
+
+
+def test_the_champion_is_what_is_published_there_now(nights: Nights) -> None:
+    home = nights.root / "published/reader"
+    first = nights.evaluate(80.0)
+    assert champion_for(nights.runs(), first.digest, home) is None
+    nights.publish(first)
+    assert champion_for(nights.runs(), first.digest, home) is None  # it is its own
+    second = nights.evaluate(82.0)
+    champion = champion_for(nights.runs(), second.digest, home)
+    assert champion is not None
+    assert (champion.f1, champion.is_current) == (80.0, True)
+
+    nights.publish(second)
+    before = champion_for(nights.runs(), second.digest, home)
+    assert before is not None
+    assert (before.f1, before.is_current) == (80.0, False)
+    assert champion_for(nights.runs(), second.digest, nights.root / "elsewhere/reader") is None
+
+
+def test_a_pointer_that_was_moved_back_names_the_champion(nights: Nights) -> None:
+    home = nights.root / "published/reader"
+    old = nights.publish(nights.evaluate(80.0))
+    nights.publish(nights.evaluate(82.0))
+    (home / "current").unlink()
+    (home / "current").symlink_to(Path("versions") / Path(old).name)
+    champion = champion_for(nights.runs(), nights.evaluate(83.0).digest, home)
+    assert champion is not None
+    assert champion.f1 == 80.0
