@@ -1,10 +1,13 @@
 # make demo    retrain the demo model, all six stages, and say how to ask it a question
 # make test    run the tests
 # make lint    ruff, mypy on the domain, the import contract
+# make up      start server (UI), worker and deployments on this machine; make up PORT=4201 WEBHOOK=block
+# make down    stop them; make deploy registers the deployments again, make worker starts a worker in the foreground
+# make test-prefect   the tests against a genuine server and worker
 # make bench   the figures that the README claims
 # make clean   remove what the demo made; make distclean also removes .venv
 
-.PHONY: demo test lint bench clean distclean
+.PHONY: demo test test-prefect lint up down deploy worker automations bench clean distclean
 .DELETE_ON_ERROR:
 
 bin := .venv/bin
@@ -15,6 +18,24 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp
 	@$(bin)/python -m pytest
+
+test-prefect: .venv/test.stamp
+	@$(bin)/python -m pytest -m prefect_live
+
+up: .venv/demo.stamp
+	@$(bin)/python -m deployments.up --port "$(PORT)" --webhook "$(WEBHOOK)"
+
+down: .venv/demo.stamp
+	@$(bin)/python -m deployments.up --down
+
+deploy: .venv/demo.stamp
+	@$(bin)/python -m deployments.register
+
+worker: .venv/demo.stamp
+	@$(bin)/python -m deployments.worker
+
+automations: .venv/demo.stamp
+	@$(bin)/python -m deployments.automations --webhook "$(WEBHOOK)"
 
 lint: .venv/test.stamp
 	@$(bin)/ruff check .

@@ -1,0 +1,1 @@
+"""How podsquad is run unattended: server, work pool, worker, deployments, automations."""

@@ -1,0 +1,109 @@
+"""Bring the truth back after a worker's end: runs that are shown as going on here, and whose process is gone.
+
+A process worker that is killed, or whose host is switched off, cannot say what becomes of its runs. Prefect shows them
+as Running for good. When the worker starts again, every run that its predecessor started is compared with the
+processes of this host: a flow's process carries its run's id in its environment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+_RUN_ID = b"PREFECT__FLOW_RUN_ID="
+_ENGINE = (b"prefect.engine", b"prefect.flow_engine", b"prefect.runner._workspace_supervisor", b"flow-run\0execute")
+_LABEL = "prefect.worker.name"
+_UNLABELLED_FOR = timedelta(seconds=60)  # a worker labels a run within a second of taking it
+_logger = logging.getLogger("podsquad.sweep")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A run whose process is gone, and the state that it has now."""
+
+    run_id: str
+    name: str
+    state: str
+
+
+def flow_processes(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
+    """Yield process id and flow run id of the flow processes of this host that this user may look at."""
+    for folder in proc.glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue  # gone meanwhile, or another user's
+        # A runtime, and what a stage starts, inherits the variable: only Prefect's own program is the flow's process.
+        if any(name in command for name in _ENGINE):
+            yield from ((int(folder.name), v[len(_RUN_ID) :].decode()) for v in variables if v.startswith(_RUN_ID))
+
+
+def sweep(
+    worker: str, pool: str, *, proc: Path = Path("/proc"), log: Callable[[str], None] = _logger.info
+) -> list[Swept]:
+    """Mark as Crashed, with the reason, each run of ``worker`` that is shown as going on and has no process here.
+
+    A run that was being cancelled becomes Cancelled. Must only be called when no worker of that name runs. Does
+    nothing on systems that do not show processes' environments in ``/proc``: there the heartbeats alone tell.
+    """
+    from prefect import get_client
+    from prefect.states import Cancelled, Crashed
+
+    if not (proc / "self/environ").exists():
+        log("this system does not show processes' environments; dead runs are found by their missing heartbeats")
+        return []
+    swept = []
+    with get_client(sync_client=True) as client:
+        suspects = [run for run in _unfinished(client, pool) if _is_ours(run, worker)]
+        alive = {run_id for _, run_id in flow_processes(proc)}
+        for run in suspects:
+            if str(run.id) in alive:
+                log(f"the run {run.name} still goes on")
+                continue
+            message = f"its process on {worker} ended without a word (a killed worker, or the host went down)"
+            kind = Cancelled if run.state.is_cancelling() else Crashed
+            client.set_flow_run_state(run.id, kind(message=message), force=True)
+            _end_tasks(client, run.id, message)
+            log(f"the run {run.name} is {kind.__name__}: {message}; Retry goes on from what is finished")
+            swept.append(Swept(str(run.id), run.name, kind.__name__))
+    return swept
+
+
+def _unfinished(client: Any, pool: str) -> list[Any]:
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )
+    from prefect.client.schemas.objects import StateType
+
+    types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
+    runs: list[Any] = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=state),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
+    )
+    return runs
+
+
+def _is_ours(run: Any, worker: str) -> bool:
+    if label := run.labels.get(_LABEL):
+        return bool(label == worker)
+    # Taken by a worker that died before it could sign: nobody else will ever mind it.
+    return bool(run.state.is_pending() and datetime.now(UTC) - run.state.timestamp > _UNLABELLED_FOR)
+
+
+def _end_tasks(client: Any, run_id: Any, message: str) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.states import Crashed
+
+    for task_run in client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))):
+        if task_run.state and not task_run.state.is_final():
+            client.set_task_run_state(task_run.id, Crashed(message=message), force=True)
