@@ -27,6 +27,7 @@ def register() -> list[str]:
     before = _switches()
     _deploy()
     _restore(before)
+    _close_forms()
     return sorted(name for name, *_ in _schedules_and_names())
 
 
@@ -95,6 +96,21 @@ def _restore(before: dict[tuple[str, str], bool]) -> None:
                     client._client.patch(
                         f"/deployments/{deployment_id}/schedules/{schedule_id}", json={"active": wanted}
                     ).raise_for_status()
+
+
+def _close_forms() -> None:
+    """Let the server refuse a run with a parameter that the flow does not have, and name it.
+
+    Prefect's schema of a flow leaves that open; the flow's process would end before it could tell anybody.
+    """
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            schema = {**(deployment.parameter_openapi_schema or {}), "additionalProperties": False}
+            client._client.patch(
+                f"/deployments/{deployment.id}", json={"parameter_openapi_schema": schema}
+            ).raise_for_status()
 
 
 def main() -> None:

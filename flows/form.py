@@ -16,12 +16,6 @@ from podsquad.config.settings import PROFILE_NAMES, Settings
 from podsquad.errors import SettingsError
 
 OFFERED = ("training.epochs", "training.learning_rate", "training.batch_size", "training.seed")
-_BOUNDS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "more than",
-    "maximum": "at most",
-    "exclusiveMaximum": "less than",
-}
 # Another source than a profile's own: some need files that are named only when a run starts.
 _PROFILES = {profile: load_settings(profile, {"data.source": "demo"}).settings for profile in PROFILE_NAMES}
 
@@ -34,17 +28,13 @@ def _plain_fields(schema: dict[str, Any]) -> None:
         schema["properties"][name] = number | field
 
 
-def _range(field: Mapping[str, Any]) -> str:
-    parts = [f"{word} {field[bound]:,g}" for bound, word in _BOUNDS.items() if bound in field and field[bound] < 2**31]
-    return f"{' and '.join(parts).capitalize()}. " if parts else ""
-
-
 def _field(name: str) -> tuple[Any, Any]:
     section, _, field = name.partition(".")
     model = Settings.model_fields[section].annotation
-    info, schema = model.model_fields[field], model.model_json_schema()["properties"][field]
-    profiles = ", ".join(f"{profile} {settings_fields()[name].value_in(_PROFILES[profile]):g}" for profile in _PROFILES)
-    description = f"{settings_fields()[name].description} {_range(schema)}Empty: as the profile says ({profiles})."
+    info, setting = model.model_fields[field], settings_fields()[name]
+    profiles = ", ".join(f"{profile} {setting.value_in(_PROFILES[profile]):g}" for profile in _PROFILES)
+    bounds = f"{setting.bounds.capitalize()}. " if setting.bounds else ""
+    description = f"{setting.description} {bounds}Empty: as the profile says ({profiles})."
     return Annotated[info.annotation, *info.metadata] | None, Field(None, description=description)
 
 

@@ -1,3 +1,3 @@
-"""podsquad retrains a question-answering model every night and publishes it only when it is not worse."""
+"""podsquad retrains an extractive question-answering model as one flow of cached, resumable stages."""
 
 __version__ = "0.1.0"

@@ -27,7 +27,7 @@ _USAGE_ERROR: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="podsquad",
-    help="Retrain a question-answering model every night, and never publish a worse one.",
+    help="Retrain a question-answering model in six stages, each made once and reused.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -65,6 +65,7 @@ def show_settings(loaded: LoadedSettings, *, as_json: bool) -> None:
             "origin": loaded.origins[name],
             "shapes": list(field.shapes),
             "type": field.type_name,
+            "bounds": field.bounds,
             "description": field.description,
         }
         for name, field in settings_fields().items()
@@ -78,11 +79,12 @@ def show_settings(loaded: LoadedSettings, *, as_json: bool) -> None:
             _shown(entry["value"]),
             str(entry["origin"]),
             ", ".join(entry["shapes"]) or "the run only",
+            entry["bounds"] or entry["type"],
             entry["description"],
         )
         for name, entry in entries.items()
     ]
-    print_table(("setting", "value", "from", "shapes", "what"), rows)
+    print_table(("setting", "value", "from", "shapes", "values", "what"), rows)
 
 
 def show_answer(answer: Answer, *, as_json: bool) -> None:

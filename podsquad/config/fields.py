@@ -10,8 +10,11 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from podsquad.config.settings import Settings
+
+_WORTH_TELLING = 2**31  # a bound beyond it is the machine's, not the setting's
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class SettingsField:
     when: tuple[str, ...]  # another field and the value at which this one is read; empty: always
     may_be_none: bool
     type_name: str
+    bounds: str  # in words, as "more than 0 and at most 1"; empty: none
 
     def is_read(self, settings: Settings) -> bool:
         """Tell whether the field alters anything, given the others."""
@@ -73,7 +77,19 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[SettingsField]:
             when=tuple(typing.cast(list[str], extra.get("when", []))),
             may_be_none=types.NoneType in typing.get_args(annotation),
             type_name=_type_name(annotation),
+            bounds=_bounds(info),
         )
+
+
+def _bounds(info: FieldInfo) -> str:
+    words = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
+    found = [
+        f"{told} {limit:,g}"
+        for name, told in words
+        for each in info.metadata
+        if (limit := getattr(each, name, None)) is not None and limit < _WORTH_TELLING
+    ]
+    return " and ".join(found)
 
 
 def _type_name(annotation: Any) -> str:

@@ -147,7 +147,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsErro
     return SettingsError(
         "; ".join(problems),
         why="the settings are not allowed" if len(problems) == 1 else f"{len(problems)} settings are not allowed",
-        do="podsquad config show tells each setting, its bounds and where its value comes from",
+        do="podsquad config show, without what is wrong here, tells each setting, its bounds and its origin",
     )
 
 

@@ -63,3 +63,16 @@ def test_shaping_values_are_the_json_values_of_the_fields_that_shape_a_stage() -
     }
     assert "training.learning_rate" in shaping_values(settings, "train")
     assert "training.learning_rate" not in shaping_values(settings, "compile")
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("training.learning_rate", "more than 0 and at most 1"),
+        ("training.epochs", "at least 1"),
+        ("training.seed", "at least 0"),
+        ("runtime.device", ""),
+    ],
+)
+def test_a_field_tells_its_bounds(name: str, bounds: str) -> None:
+    assert settings_fields()[name].bounds == bounds

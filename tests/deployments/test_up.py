@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from podsquad.processes import ProcessRecord, write_record
@@ -54,6 +55,13 @@ def test_the_deployments_are_as_the_file_says(place: Place) -> None:
     assert all(not each["active"] and each["schedule"]["timezone"] for (each,) in schedules.values())
     assert str(HOME) not in str(found)
     assert str(place.folder) not in str(found)
+
+
+def test_a_parameter_that_the_flow_does_not_have_is_refused_by_name(place: Place) -> None:
+    target = f"{place.url}/api/deployments/{place.deployments()['demo']['id']}/create_flow_run"
+    answer = httpx.post(target, json={"parameters": {"profil": "cpu"}}, timeout=60)
+    assert answer.status_code == 409
+    assert "profil" in answer.text
 
 
 def test_a_night_that_was_switched_on_stays_on(place: Place) -> None:
