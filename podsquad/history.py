@@ -88,7 +88,7 @@ def _past_run(evaluation: _Found, metrics: dict[str, Any], model: _Found | None,
     training = training_record(model.path) if model else {}
     last = publication or evaluation
     record = _read(publication.path / "publication.json") if publication else {}
-    target = Publication(record["folder"], record["name"], record["digest"]) if record else None
+    target = Publication(record["folder"], record["name"], record["key"]) if record else None
     return PastRun(
         when=last.when,
         profile=str(_read(last.path / BUILD_RECORD).get("profile", "")),

@@ -1,6 +1,6 @@
 """The folder publisher: versions side by side, and a pointer to the newest.
 
-    <folder>/<name>/versions/<first 12 digits of digest>/   config.json, model.safetensors, tokenizer files,
+    <folder>/<name>/versions/<first 12 digits of key>/      config.json, model.safetensors, tokenizer files,
                                                             README.md, what else was given, and files.json
     <folder>/<name>/current                                 relative symlink to the newest version
 
@@ -59,12 +59,12 @@ class Publication:
 
     folder: str
     name: str
-    digest: str
+    key: str
 
     @property
     def version(self) -> str:
         """The name of the version's folder."""
-        return self.digest[:12]
+        return self.key[:12]
 
     @property
     def path(self) -> Path:
@@ -83,14 +83,14 @@ def publish_to_folder(
     model: Path,
     card: str,
     extras: Mapping[str, Path],
-    digest: str,
+    key: str,
     *,
     lock_timeout_seconds: float = 600.0,
 ) -> Publication:
-    """Publish a model as the version ``digest[:12]`` of ``<folder>/<name>`` and point ``current`` at it.
+    """Publish a model as the version ``key[:12]`` of ``<folder>/<name>`` and point ``current`` at it.
 
     ``model`` is a model artifact, of which MODEL_FILES are copied; ``card`` becomes README.md; ``extras``
-    maps further names (relative, with ``/``) to files. ``digest`` (hexadecimal, 12 digits or more) names what
+    maps further names (relative, with ``/``) to files. ``key`` (hexadecimal, 12 digits or more) names what
     is published: a version that is there and whole is left as it is, whatever the other arguments say. A
     version whose files differ from its own files.json is replaced. Other versions are never touched.
 
@@ -98,9 +98,9 @@ def publish_to_folder(
     StoreError (DiskFullError) when the folder cannot be written; TemporaryError when another process
     publishes there for longer than ``lock_timeout_seconds``.
     """
-    if not re.fullmatch(r"[0-9a-f]{12,128}", digest):
-        raise InternalError(f"{digest!r} is no digest: 12 or more hexadecimal digits were expected")
-    publication = Publication(str(folder), name, digest)
+    if not re.fullmatch(r"[0-9a-f]{12,128}", key):
+        raise InternalError(f"{key!r} is no key: 12 or more hexadecimal digits were expected")
+    publication = Publication(str(folder), name, key)
     sources = _collect(model, extras)
     if holds(publication):
         return publication
@@ -189,7 +189,7 @@ def _build_version(publication: Publication, sources: Mapping[str, Path], card: 
                     do="publish to another folder with --set publish.folder=FOLDER",
                 )
         listing = {name: entry._asdict() for name, entry in files.items()}
-        write_json(staging / FILES_FILE, {"digest": publication.digest, "files": listing})
+        write_json(staging / FILES_FILE, {"key": publication.key, "files": listing})
         if os.path.lexists(publication.path):
             # Damaged: out of the way first, for a rename does not replace a folder that holds something.
             publication.path.rename(home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
@@ -236,9 +236,9 @@ def _is_current(publication: Publication) -> bool:
 
 
 def _is_whole(publication: Publication) -> bool:
-    """Tell whether the version's folder holds exactly what its files.json says, for this digest."""
+    """Tell whether the version's folder holds exactly what its files.json says, for this key."""
     listing = _read_listing(publication)
-    if listing.get("digest") != publication.digest or not isinstance(listing.get("files"), dict):
+    if listing.get("key") != publication.key or not isinstance(listing.get("files"), dict):
         return False
     root = publication.path
     try:
@@ -253,11 +253,11 @@ def _is_whole(publication: Publication) -> bool:
 
 
 def _refuse_other_model(publication: Publication) -> None:
-    other = _read_listing(publication).get("digest")
-    if isinstance(other, str) and other != publication.digest and other[:12] == publication.version:
+    other = _read_listing(publication).get("key")
+    if isinstance(other, str) and other != publication.key and other[:12] == publication.version:
         raise StoreError(
-            f"{publication.path} holds another model, of digest {other}",
-            why="two digests share their first 12 digits, by which versions are named",
+            f"{publication.path} holds another model, of key {other}",
+            why="two keys share their first 12 digits, by which versions are named",
             do="publish under another name with --set publish.name=NAME",
         )
 

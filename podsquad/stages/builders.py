@@ -99,7 +99,7 @@ def build_publish(building: Building) -> None:
     record = {
         "folder": publication.folder,
         "name": publication.name,
-        "digest": publication.digest,
+        "key": publication.key,
         "path": str(publication.path),
         "pointer": str(publication.pointer),
         "exact_match": metrics["exact_match"],
@@ -113,7 +113,7 @@ def why_publication_is_stale(artifact: Path) -> str:
     from podsquad.publishing.folder import Publication, holds
 
     record = read_publication(artifact)
-    publication = Publication(record["folder"], record["name"], record["digest"])
+    publication = Publication(record["folder"], record["name"], record["key"])
     return "" if holds(publication) else f"{publication.pointer} does not hold this version"
 
 

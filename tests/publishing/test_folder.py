@@ -49,9 +49,9 @@ class Desk:
         self.target, self.model, self.picture = root / "published", model, picture
         self.home = self.target / "roberta"
 
-    def publish(self, digest: str = ONE, card: str = "# Card ü\n", **options: Any) -> Publication:
+    def publish(self, key: str = ONE, card: str = "# Card ü\n", **options: Any) -> Publication:
         extras = {"plots/loss.png": self.picture}
-        return publish_to_folder(self.target, "roberta", self.model, card, extras, digest, **options)
+        return publish_to_folder(self.target, "roberta", self.model, card, extras, key, **options)
 
     def tree(self) -> dict[str, tuple[str, int]]:
         """Everything under the target with its content and time of change, the lock file aside."""
@@ -88,7 +88,7 @@ def test_a_version_holds_the_model_and_the_pointer_points_at_it(desk: Desk) -> N
     assert publication.pointer.readlink() == Path("versions") / ONE[:12]
     assert (desk.home / "current/README.md").read_text(encoding="utf-8") == "# Card ü\n"
     listing = json.loads((publication.path / "files.json").read_text())
-    assert listing["digest"] == ONE
+    assert listing["key"] == ONE
     weights = (desk.model / "model.safetensors").read_bytes()
     assert listing["files"]["model.safetensors"] == {
         "num_bytes": len(weights),
@@ -267,13 +267,13 @@ def test_names_that_would_leave_or_hide_something_are_refused(name: str, desk: D
         publish_to_folder(desk.target, "roberta", desk.model, "", {name: desk.picture}, ONE)
 
 
-@pytest.mark.parametrize("digest", ["", "abc", "../../../../etc", "A" * 64])
-def test_what_is_no_digest_is_refused(digest: str, desk: Desk) -> None:
-    with pytest.raises(InternalError, match="is no digest"):
-        desk.publish(digest)
+@pytest.mark.parametrize("key", ["", "abc", "../../../../etc", "A" * 64])
+def test_what_is_no_key_is_refused(key: str, desk: Desk) -> None:
+    with pytest.raises(InternalError, match="is no key"):
+        desk.publish(key)
 
 
-def test_two_digests_with_one_beginning_do_not_replace_each_other(desk: Desk) -> None:
+def test_two_keys_with_one_beginning_do_not_replace_each_other(desk: Desk) -> None:
     first = desk.publish(ONE)
     with pytest.raises(StoreError, match="holds another model"):
         desk.publish(ONE[:12] + "0" * 52)

@@ -124,7 +124,7 @@ def test_a_publication_s_record_that_cannot_be_read_is_a_data_error(content: str
 
 
 def test_a_publication_is_stale_when_its_target_is_gone(tmp_path: Path) -> None:
-    record = {"folder": str(tmp_path / "published"), "name": "reader", "digest": "ab" * 16}
+    record = {"folder": str(tmp_path / "published"), "name": "reader", "key": "ab" * 16}
     write_json(tmp_path / "publication.json", record)
     pointer = tmp_path / "published" / "reader" / "current"
     assert why_publication_is_stale(tmp_path) == f"{pointer} does not hold this version"
