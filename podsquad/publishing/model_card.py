@@ -36,7 +36,6 @@ def write_model_card(
     layout: Mapping[str, Any] | None = None,
     loss_picture: str | None = "plots/loss.png",
     slices_picture: str | None = "plots/f1_by_slice.png",
-    digest: str | None = None,
 ) -> str:
     """Return the model card as Markdown with YAML front matter (Hugging Face's ``model-index``).
 
@@ -65,8 +64,6 @@ def write_model_card(
     parts.append("### Software\n\n" + _versions(training))
     parts.append("## Where it is weak\n\n" + _slices(metrics, slices_picture))
     parts.append("## Limitations\n\n" + _limitations(settings, metrics, origin, report))
-    if digest:
-        parts.append(f"Digest of the published model: `{digest}`.")
     return "\n\n".join(parts) + "\n"
 
 

@@ -35,10 +35,6 @@ class BatchPlan:
         """Return the steps of an epoch; ``drop_last`` leaves the smaller one out."""
         return self.full_steps_per_epoch + int(self.last_batch_features > 0 and not drop_last)
 
-    def features_per_epoch(self, drop_last: bool) -> int:
-        """Return the features that an epoch consumes."""
-        return self.num_features - (self.last_batch_features if drop_last else 0)
-
     def as_json(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
         return asdict(self)
