@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.config.settings import Settings, StageName
-from podsquad.errors import StoppedError, TemporaryError, from_os_error
+from podsquad.errors import StoppedError, from_os_error
 from podsquad.preflight import first_failure, run_checks
 from podsquad.processes import read_record
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 PREFECT_HOME = Path(".podsquad/prefect")
 SERVER_RECORD = "server.json"  # beside that home: the server that `make up` started (deployments/up.py)
-# What Prefect says in a RuntimeError of no kind of its own when there is no server to talk to.
-_NO_SERVER = ("Failed to reach API", "ephemeral Prefect API server")
 
 
 def run_retraining(
@@ -42,7 +40,9 @@ def run_retraining(
     with told_on_terminal(), _sigterm_explained():
         logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
-        report = _run_flow(
+        from flows.local import run_here
+
+        report = run_here(
             {
                 "profile": settings.profile,
                 "refresh": refresh,
@@ -111,52 +111,6 @@ def _sigterm_explained() -> Iterator[None]:
         raise StoppedError("stopped by SIGTERM", do="run the same again: it goes on from there") from None
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _run_flow(parameters: dict[str, Any]) -> dict[str, Any]:
-    import httpx
-    from prefect.exceptions import TerminationSignal
-
-    from flows.retrain import retrain
-
-    _keep_interrupts_from_server()
-    try:
-        report: dict[str, Any] = retrain(**parameters)
-    except TerminationSignal as stop:
-        raise _Terminated from stop
-    except (RuntimeError, httpx.TransportError) as error:
-        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _NO_SERVER):
-            raise
-        raise TemporaryError(
-            f"Prefect's server cannot be reached: {str(error).splitlines()[0]}",
-            why="it is down, PREFECT_API_URL is wrong, or a temporary one could not start in time",
-            do="check PREFECT_API_URL (without it a temporary server is started), and run the same again",
-        ) from error
-    return report
-
-
-def _keep_interrupts_from_server() -> None:
-    """Let a temporary server, if one is started, survive the Ctrl-C that ends this process.
-
-    It reaches every process of the terminal. With its server gone Prefect would try for more than a minute to tell it
-    of the end. The end of this process stops the server by SIGTERM.
-    """
-    from prefect.settings import PREFECT_API_URL
-
-    if PREFECT_API_URL.value():
-        return
-    from prefect.server.api.server import SubprocessASGIServer
-
-    class Server(SubprocessASGIServer):  # type: ignore[misc]
-        def _run_uvicorn_command(self) -> Any:
-            # A new program keeps its parent's mask, and uvicorn does not change it.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                return super()._run_uvicorn_command()
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    Server()  # the class keeps its one instance, and Prefect takes that
 
 
 def _print_report(report: Mapping[str, Any]) -> None:

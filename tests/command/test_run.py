@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.command.run import _keep_interrupts_from_server, prepare_prefect, program
+from podsquad.command.run import prepare_prefect, program
 from podsquad.config.settings import STAGE_NAMES
 from podsquad.errors import StoreError
 from podsquad.processes import ProcessRecord, write_record
@@ -145,23 +145,6 @@ def test_a_home_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="making Prefect's home"):
         prepare_prefect({}, tmp_path / "file" / "home")
-
-
-def test_a_temporary_server_does_not_hear_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    look = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
-
-    def start(server: Any) -> str:
-        return subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout.strip()
-
-    monkeypatch.setattr(SubprocessASGIServer, "_instances", {})
-    monkeypatch.setattr(SubprocessASGIServer, "_run_uvicorn_command", start)
-    with temporary_settings(restore_defaults={PREFECT_API_URL}):
-        _keep_interrupts_from_server()
-    assert SubprocessASGIServer()._run_uvicorn_command() == "True"
-    assert start(None) == "False"  # this process and its other children do
 
 
 def test_the_command_to_ask_can_be_typed_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

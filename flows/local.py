@@ -1,0 +1,59 @@
+"""The flow in this process, with a temporary Prefect server where no other is named."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import httpx
+from prefect.exceptions import TerminationSignal
+from prefect.settings import PREFECT_API_URL
+
+from flows.retrain import retrain
+from podsquad.errors import StoppedError, TemporaryError
+
+# What Prefect says in a RuntimeError of no kind of its own when there is no server to talk to.
+_NO_SERVER = ("Failed to reach API", "ephemeral Prefect API server")
+
+
+def run_here(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run the flow and return its report.
+
+    Raises what the stages raise, StoppedError on SIGTERM, TemporaryError when Prefect's server cannot be reached.
+    """
+    keep_interrupts_from_server()
+    try:
+        report: dict[str, Any] = retrain(**parameters)
+    except TerminationSignal as stop:
+        raise StoppedError("stopped by SIGTERM", do="run the same again: it goes on from there") from stop
+    except (RuntimeError, httpx.TransportError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _NO_SERVER):
+            raise
+        raise TemporaryError(
+            f"Prefect's server cannot be reached: {str(error).splitlines()[0]}",
+            why="it is down, PREFECT_API_URL is wrong, or a temporary one could not start in time",
+            do="check PREFECT_API_URL (without it a temporary server is started), and run the same again",
+        ) from error
+    return report
+
+
+def keep_interrupts_from_server() -> None:
+    """Let a temporary server, if one is started, survive the Ctrl-C that ends this process.
+
+    It reaches every process of the terminal. With its server gone Prefect would try for more than a minute to tell it
+    of the end. The end of this process stops the server by SIGTERM.
+    """
+    if PREFECT_API_URL.value():
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    class Server(SubprocessASGIServer):  # type: ignore[misc]
+        def _run_uvicorn_command(self) -> Any:
+            # A new program keeps its parent's mask, and uvicorn does not change it.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                return super()._run_uvicorn_command()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    Server()  # the class keeps its one instance, and Prefect takes that
