@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from tokenizers import Tokenizer, pre_tokenizers
 
 from podsquad.data.backend import describe, encode_with_offsets
@@ -50,12 +51,11 @@ class ByteLevelEncoder:
         self._leading = np.zeros(size, np.int32)
         self._trailing = np.zeros(size, np.int32)
         ids = np.fromiter(vocab.values(), np.int64, len(vocab))
-        self._num_bytes[ids] = list(map(len, vocab))  # a character of a byte-level vocabulary is one byte
-        for token, index in vocab.items():
-            if token.startswith(_SPACE_BYTE):
-                self._leading[index] = len(token) - len(token.lstrip(_SPACE_BYTE))
-            if token.endswith(_SPACE_BYTE):
-                self._trailing[index] = len(token) - len(token.rstrip(_SPACE_BYTE))
+        tokens = pa.array(vocab, pa.string())
+        num_bytes = _num_chars(tokens)  # a character of a byte-level vocabulary is one byte
+        self._num_bytes[ids] = num_bytes
+        self._leading[ids] = num_bytes - _num_chars(pc.utf8_ltrim(tokens, _SPACE_BYTE))
+        self._trailing[ids] = num_bytes - _num_chars(pc.utf8_rtrim(tokens, _SPACE_BYTE))
         self._memo = _Memo(backend, self._num_bytes)
         self._lock = threading.Lock()
 
@@ -160,6 +160,11 @@ class ByteLevelEncoder:
                 memo.learn([spellings[index] for index in np.flatnonzero(known < 0)])
                 known = memo.places(spellings)
         return memo, known
+
+
+def _num_chars(texts: pa.StringArray) -> Tokens:
+    counts: Tokens = pc.utf8_length(texts).to_numpy()
+    return counts
 
 
 class _Memo:
