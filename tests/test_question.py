@@ -107,11 +107,10 @@ def plain_answer(folder: Path, question: str, context: str) -> dict[str, Any]:
                     candidates.append((score, offsets[start][0], offsets[end][1]))
     candidates.sort(reverse=True)
     scores = torch.tensor([score for score, _, _ in candidates[:20]], dtype=torch.float64)
-    score, start, end = candidates[0]
+    score = candidates[0][0]
     return {
-        "text": context[start:end],
-        "char_start": start,
-        "char_end": end,
+        # The long text repeats itself, so the best may be as good in several places but for rounding.
+        "places": {(start, end) for other, start, end in candidates if other >= score - 1e-4 * abs(score)},
         "probability": float(scores.softmax(0)[0]),
         "score": score,
         "windows": len(encoded["input_ids"]),
@@ -127,12 +126,12 @@ def test_the_answer_is_the_one_that_plain_loops_find(request: pytest.FixtureRequ
     assert (num_windows == 1) == (context == SENTENCES[0])
     assert (num_windows > 2 * module._WINDOWS_AT_ONCE) == (context == LONG)
     found = answer_question(folder, QUESTION, context).to_json()
-    assert found["text"] == context[found["char_start"] : found["char_end"]]
-    assert found["text"]
+    assert found.pop("text") == context[found["char_start"] : found["char_end"]]
+    assert (found.pop("char_start"), found.pop("char_end")) in expected.pop("places")
     # Padded batches differ from single windows by rounding.
     for name in ("probability", "score"):
         assert found.pop(name) == pytest.approx(expected.pop(name), rel=1e-4)
-    assert found == expected
+    assert found == expected == {}
 
 
 @pytest.mark.parametrize("kind", ["roberta", "bert"])
@@ -144,7 +143,8 @@ def test_the_batch_does_not_alter_the_answer(
     usual = answer_question(folder, QUESTION, LONG)
     monkeypatch.setattr(module, "_WINDOWS_AT_ONCE", at_once)
     other = answer_question(folder, QUESTION, LONG)
-    assert (other.text, other.char_start, other.char_end) == (usual.text, usual.char_start, usual.char_end)
+    places = plain_answer(request.getfixturevalue(kind), QUESTION, LONG)["places"]
+    assert {(other.char_start, other.char_end), (usual.char_start, usual.char_end)} <= places
     assert other.score == pytest.approx(usual.score, rel=1e-4)
 
 
