@@ -66,7 +66,7 @@ def run(
     from podsquad.command.run import run_retraining
 
     settings, overrides = _settings(profile, set_)
-    run_retraining(settings, overrides, _stages(refresh), publish=publish, note=note, as_json=json)
+    run_retraining(settings, overrides, _stages(refresh), run_flow=_run_flow, publish=publish, note=note, as_json=json)
 
 
 @app.command()
@@ -134,6 +134,13 @@ def config_show(profile: ProfileOption = None, set_: SetOption = None, json: Jso
     from podsquad.config.load import load_settings, parse_overrides
 
     show_settings(load_settings(profile, parse_overrides(set_ or ()), os.environ), as_json=json)
+
+
+def _run_flow(parameters: dict[str, Any]) -> dict[str, Any]:
+    from flows.local import run_here
+
+    report: dict[str, Any] = run_here(parameters)
+    return report
 
 
 def _settings(profile: str | None, assignments: list[str] | None) -> tuple[Settings, dict[str, str]]:

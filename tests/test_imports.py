@@ -33,7 +33,7 @@ OLD_PYTHON = (
     "podsquad.runtimes.checkpoints",
 )
 PREFECT_AND_ABOVE = ("prefect", "flows", "tasks")
-MAY_RUN_THE_FLOW = "podsquad.command.run"  # and nothing else of Prefect: by one call, when it is asked to
+MAY_RUN_THE_FLOW = "podsquad.cli"  # and nothing else of Prefect: by one call, when it is asked to
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,23 @@ def run_retraining(
     overrides: Mapping[str, str],
     refresh: list[StageName],
     *,
+    run_flow: Callable[[dict[str, Any]], dict[str, Any]],
     publish: bool = True,
     note: str = "",
     as_json: bool,
 ) -> None:
-    """Run the flow and print its report. Raises the errors of podsquad.errors."""
+    """Run the flow and print its report. Raises the errors of podsquad.errors.
+
+    ``run_flow`` takes the flow's parameters and returns its report. It is called when the environment is as Prefect has
+    to find it, so it must not have imported Prefect before.
+    """
     if failure := first_failure(run_checks(settings)):
         raise failure
     started = time.monotonic()
     with told_on_terminal(), _sigterm_explained():
         logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
-        from flows.local import run_here
-
-        report = run_here(
+        report = run_flow(
             {
                 "profile": settings.profile,
                 "refresh": refresh,
