@@ -196,7 +196,7 @@ def _against_run_qa(options: argparse.Namespace, times: int, rounds: int) -> dic
 
 
 def _ours(options: argparse.Namespace, dataset: Path, workers: int) -> Callable[[], int]:
-    from podsquad.config.settings import FeatureSettings
+    from podsquad.config.data_settings import FeatureSettings
     from podsquad.data.arrow import SPLITS, read_layout
     from podsquad.data.features import write_features
     from podsquad.data.questions import QuestionTable

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import compare, write_result
-from podsquad.config.settings import GateSettings
+from podsquad.config.publish_settings import GateSettings
 from podsquad.evaluation.bootstrap import Resampled, resample_by_article
 from podsquad.evaluation.gate import Contender, GateResult, judge
 from podsquad.evaluation.slices import VIEWS

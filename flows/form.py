@@ -1,6 +1,6 @@
 """The few settings that people change, as a box of fields in the form that starts a run.
 
-Bounds and descriptions are those of podsquad/config/settings.py, taken from there.
+Bounds and descriptions are those of the settings (podsquad/config/), taken from there.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from prefect import flow
 
 from flows.form import Changes, merged
 from flows.report import report_run
-from podsquad.config.settings import ProfileName, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import ProfileName
 from tasks.compile import compile_program
 from tasks.download import download
 from tasks.evaluate import evaluate

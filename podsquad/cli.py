@@ -18,7 +18,8 @@ from podsquad import __version__
 from podsquad.errors import InternalError, PodsquadError, SettingsError
 
 if TYPE_CHECKING:
-    from podsquad.config.settings import Settings, StageName
+    from podsquad.config.section import StageName
+    from podsquad.config.settings import Settings
 
 TRACEBACK_VARIABLE = "PODSQUAD_TRACEBACK"
 _INTERRUPTED = 130
@@ -151,7 +152,7 @@ def _settings(profile: str | None, assignments: list[str] | None) -> tuple[Setti
 
 
 def _stages(names: list[str] | None) -> list[StageName]:
-    from podsquad.config.settings import STAGE_NAMES
+    from podsquad.config.section import STAGE_NAMES
 
     known = {str(name): name for name in STAGE_NAMES}
     if unknown := [name for name in names or () if name not in known]:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from podsquad.config.settings import STAGE_NAMES, Settings, StageName
+from podsquad.config.section import STAGE_NAMES, StageName
+from podsquad.config.settings import Settings
 from podsquad.errors import PodsquadError
 from podsquad.estimates import Estimate, estimate
 from podsquad.preflight import Check, run_checks

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from podsquad.config.settings import STAGE_NAMES, Settings
+from podsquad.config.section import STAGE_NAMES
+from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named, from_os_error
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.libraries import ABSENT, library_versions

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from podsquad.config.settings import EvaluationSettings, PublishSettings
+from podsquad.config.publish_settings import PublishSettings
+from podsquad.config.training_settings import EvaluationSettings
 from podsquad.data.arrow import LAYOUT_FILE, Ragged
 from podsquad.errors import DataError, InputMissingError, SettingsError
 from podsquad.evaluation.report import METRICS_FILE

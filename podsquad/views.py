@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.charts import TITLES, data_uri, draw_loss, draw_slices
-from podsquad.config.settings import PublishSettings, StageName
+from podsquad.config.publish_settings import PublishSettings
+from podsquad.config.section import StageName
 from podsquad.data.dataset import read_origin, read_report
 from podsquad.evaluation.report import read_history, read_metrics
 from podsquad.history import PastRun, champion_for, training_record

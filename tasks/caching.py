@@ -8,7 +8,7 @@ from typing import Any
 from prefect.cache_policies import CachePolicy
 from prefect.context import TaskRunContext
 
-from podsquad.config.settings import StageName
+from podsquad.config.section import StageName
 from podsquad.stages.run import stage_ingredients
 from podsquad.store.keys import key_of
 from tasks.reference import ArtifactReference

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from podsquad.config.settings import Settings, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import Settings
 from tasks.reference import ArtifactReference
 from tasks.stage_task import run, stage_task
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.config.load import load_settings
-from podsquad.config.settings import Settings, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import Settings
 from podsquad.errors import TemporaryError
 from podsquad.history import PastRun, past_runs
 from podsquad.plan import make_plan

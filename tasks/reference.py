@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from podsquad.config.settings import StageName
+from podsquad.config.section import StageName
 from podsquad.stages.run import StageOutcome, reopen
 from podsquad.store.artifacts import Artifact
 

@@ -10,7 +10,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run, task_run
 from prefect.tasks import exponential_backoff
 
-from podsquad.config.settings import Settings, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import Settings
 from podsquad.errors import PodsquadError
 from podsquad.stages.run import run_stage
 from tasks.caching import StageKey

@@ -13,7 +13,7 @@ import pytest
 
 from podsquad import __version__
 from podsquad.cli import main
-from podsquad.config.settings import STAGE_NAMES
+from podsquad.config.section import STAGE_NAMES
 from podsquad.evaluation.squad_metric import score_files
 from tests.stages.fakes import FakeStages
 from tests.test_history import Nights

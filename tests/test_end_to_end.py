@@ -13,7 +13,7 @@ import pytest
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
 from podsquad.config.load import load_settings
-from podsquad.config.settings import STAGE_NAMES, StageName
+from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.data.arrow import Features, read_layout
 from podsquad.data.dataset import read_report
 from podsquad.evaluation.report import read_metrics

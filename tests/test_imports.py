@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import podsquad
-from podsquad.config.settings import STAGE_NAMES, StageName
+from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.stages import builders
 from podsquad.stages.catalog import STAGES
 from podsquad.store.source import CARRIERS, code_digests

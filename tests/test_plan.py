@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from podsquad import plan
-from podsquad.config.settings import STAGE_NAMES, Settings
+from podsquad.config.section import STAGE_NAMES
+from podsquad.config.settings import Settings
 from podsquad.plan import Plan, make_plan
 from podsquad.preflight import Check
 from tests.stages.fakes import FakeStages

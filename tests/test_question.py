@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from podsquad import question as module
-from podsquad.config.settings import PublishSettings
+from podsquad.config.publish_settings import PublishSettings
 from podsquad.data.tokenizer import train_tokenizer
 from podsquad.errors import DataError, InputMissingError, SettingsError
 from podsquad.question import answer_question, published_model, read_context

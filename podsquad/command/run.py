@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from podsquad.config.settings import Settings, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import Settings
 from podsquad.errors import StoppedError, from_os_error
 from podsquad.preflight import first_failure, run_checks
 from podsquad.processes import read_record

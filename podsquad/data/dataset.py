@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from podsquad.config.settings import DataSettings
+from podsquad.config.data_settings import DataSettings
 from podsquad.data.arrow import DATASET_SCHEMA, SPLITS, read_table
 from podsquad.data.checks import CheckedSplit, check_split, refuse_bad_split, report
 from podsquad.data.sources import HubLoader, load_source

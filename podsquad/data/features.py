@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from podsquad.config.settings import FeatureSettings
+from podsquad.config.data_settings import FeatureSettings
 from podsquad.data.arrow import FEATURES_SCHEMA, LAYOUT_FILE, SPLITS
 from podsquad.data.labels import label_windows
 from podsquad.data.pairs import Rows, read_frame

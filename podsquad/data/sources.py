@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podsquad.config.settings import DataSettings
+from podsquad.config.data_settings import DataSettings
 from podsquad.data.arrow import SPLITS
 from podsquad.data.hub_errors import explain_hub_error
 from podsquad.data.squad import Answer, Record, iterate_squad, parse_squad, read_file

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from podsquad.config.settings import GateSettings
+from podsquad.config.publish_settings import GateSettings
 from podsquad.errors import DataError, SettingsError
 from podsquad.evaluation.bootstrap import Resampled, resample_by_article
 from podsquad.evaluation.gate_words import say_comparison, say_first, say_incomparable, say_unchanged

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from podsquad.config.settings import EvaluationSettings
+from podsquad.config.training_settings import EvaluationSettings
 from podsquad.data.arrow import Features
 from podsquad.data.dataset import Questions, read_questions
 from podsquad.errors import DataError, InternalError, from_os_error

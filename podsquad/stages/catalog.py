@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podsquad.config.settings import StageName
+from podsquad.config.section import StageName
 from podsquad.stages import builders
 from podsquad.stages.stage import Stage
 

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from podsquad.config.data_settings import FeatureSettings
 from podsquad.config.fields import settings_fields, shaping_values
-from podsquad.config.settings import FeatureSettings, Settings
+from podsquad.config.settings import Settings
 from podsquad.data.demo import ENCODER_FOLDER
 from podsquad.errors import InputMissingError
 from podsquad.store.contents import digest_path

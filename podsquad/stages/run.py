@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from podsquad.config.settings import Settings, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import Settings
 from podsquad.errors import TemporaryError
 from podsquad.reporting import Reporter
 from podsquad.stages.catalog import STAGES

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from podsquad.config.settings import Settings, StageName
+from podsquad.config.section import StageName
+from podsquad.config.settings import Settings
 from podsquad.reporting import Reporter
 from podsquad.store.artifacts import Artifact, WhyStale, never_stale
 

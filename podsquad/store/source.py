@@ -18,6 +18,10 @@ PACKAGE = "podsquad"
 CARRIERS = (
     "podsquad.errors",
     "podsquad.config.settings",
+    "podsquad.config.section",
+    "podsquad.config.data_settings",
+    "podsquad.config.training_settings",
+    "podsquad.config.publish_settings",
     "podsquad.config.fields",
     "podsquad.store.durable",
     "podsquad.runtimes.job",

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from podsquad.command.run import prepare_prefect, program
-from podsquad.config.settings import STAGE_NAMES
+from podsquad.config.section import STAGE_NAMES
 from podsquad.errors import StoreError
 from podsquad.processes import ProcessRecord, write_record
 from tests.flows.night import CHILD_VARIABLE

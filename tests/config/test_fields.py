@@ -6,7 +6,8 @@ import pytest
 
 from podsquad.config.fields import settings_fields, shaping_values
 from podsquad.config.load import load_settings
-from podsquad.config.settings import STAGE_NAMES, Settings
+from podsquad.config.section import STAGE_NAMES
+from podsquad.config.settings import Settings
 
 
 def test_every_field_is_found_once_with_a_sentence_that_says_what_it_is() -> None:

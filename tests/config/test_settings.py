@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from podsquad.config.settings import DataSettings, GateSettings, ModelSettings, Settings, TrainingSettings
+from podsquad.config.data_settings import DataSettings
+from podsquad.config.publish_settings import GateSettings
+from podsquad.config.settings import Settings
+from podsquad.config.training_settings import ModelSettings, TrainingSettings
 
 
 def test_settings_are_frozen() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from podsquad.config.settings import DataSettings
+from podsquad.config.data_settings import DataSettings
 from podsquad.data import dataset as module
 from podsquad.data.arrow import DATASET_SCHEMA, read_table
 from podsquad.data.dataset import build_dataset, read_origin, read_questions, read_report, write_split

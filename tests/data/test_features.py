@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from tokenizers import processors
 
-from podsquad.config.settings import DataSettings, FeatureSettings
+from podsquad.config.data_settings import DataSettings, FeatureSettings
 from podsquad.data import features as module
 from podsquad.data import routes, workers
 from podsquad.data.arrow import SPLITS, Features, read_layout

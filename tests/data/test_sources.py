@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.config.settings import DataSettings
+from podsquad.config.data_settings import DataSettings
 from podsquad.data.hub_errors import explain_hub_error, hide_secrets
 from podsquad.data.sources import Row, digest_records, load_source
 from podsquad.errors import (

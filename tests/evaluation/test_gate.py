@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from podsquad.config.settings import GateSettings
+from podsquad.config.publish_settings import GateSettings
 from podsquad.errors import DataError, SettingsError
 from podsquad.evaluation.gate import Contender, GateResult, count_uses, guarded_slices, judge
 from podsquad.evaluation.scored import ScoredQuestions

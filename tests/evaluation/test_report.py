@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from podsquad.config.settings import EvaluationSettings
+from podsquad.config.training_settings import EvaluationSettings
 from podsquad.data.arrow import FEATURES_SCHEMA
 from podsquad.data.dataset import read_questions, write_split
 from podsquad.data.squad import Answer, Record

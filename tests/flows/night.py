@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from podsquad.command.run import prepare_prefect
+from podsquad.config.data_settings import DataSettings
 from podsquad.config.fields import shaping_values
-from podsquad.config.settings import DataSettings, StageName
+from podsquad.config.section import StageName
 from podsquad.publishing.folder import publish_to_folder
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 from flows.form import OFFERED, Changes, merged
 from flows.retrain import retrain
 from podsquad.config.fields import settings_fields
-from podsquad.config.settings import PROFILE_NAMES, STAGE_NAMES, TrainingSettings
+from podsquad.config.section import STAGE_NAMES
+from podsquad.config.settings import PROFILE_NAMES
+from podsquad.config.training_settings import TrainingSettings
 from podsquad.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.config.settings import STAGE_NAMES, StageName
+from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.errors import DataError, InputMissingError, PodsquadError, StoreError, TemporaryError
 from podsquad.stages.stage import Building
 from tests.flows.night import Night

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from podsquad.config.settings import Settings, TrainingSettings
+from podsquad.config.settings import Settings
+from podsquad.config.training_settings import TrainingSettings
 from podsquad.publishing.model_card import dataset_name, write_model_card
 
 SPREAD = {"min": 1, "mean": 2.0, "p50": 2, "p95": 3, "max": 3}

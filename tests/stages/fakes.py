@@ -12,7 +12,8 @@ import pytest
 
 from podsquad.config.fields import shaping_values
 from podsquad.config.load import load_settings
-from podsquad.config.settings import STAGE_NAMES, Settings, StageName
+from podsquad.config.section import STAGE_NAMES, StageName
+from podsquad.config.settings import Settings
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.run import StageOutcome, run_stage
 from podsquad.stages.stage import Building

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from podsquad.config.load import load_settings
-from podsquad.config.settings import StageName
+from podsquad.config.section import StageName
 from podsquad.errors import DataError
 from podsquad.runtimes.job import Job
 from podsquad.stages import builders

@@ -7,7 +7,7 @@ import importlib.metadata
 import pytest
 
 from podsquad.config.fields import settings_fields
-from podsquad.config.settings import STAGE_NAMES
+from podsquad.config.section import STAGE_NAMES
 from podsquad.stages.catalog import STAGES
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from podsquad.config.fields import settings_fields
-from podsquad.config.settings import STAGE_NAMES, Settings
+from podsquad.config.section import STAGE_NAMES
+from podsquad.config.settings import Settings
 from podsquad.errors import InputMissingError
 from podsquad.stages import resolved
 from podsquad.stages.catalog import STAGES

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from podsquad.config.settings import STAGE_NAMES
+from podsquad.config.section import STAGE_NAMES
 from podsquad.errors import InputMissingError, TemporaryError
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.run import explain, reopen, run_stage, stage_ingredients

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from podsquad.config.settings import STAGE_NAMES, Settings
+from podsquad.config.section import STAGE_NAMES
+from podsquad.config.settings import Settings
 from podsquad.stages.catalog import STAGES
 from tasks.caching import StageKey
 from tasks.compile import compile_program
