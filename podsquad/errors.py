@@ -9,7 +9,8 @@
     ├── StoreError         the store cannot be written or read                              exit 73
     │   └── DiskFullError  no space is left where the store, or a scratch file, lies        exit 74
     └── TemporaryError     the same again may well succeed: network, killed child           exit 75
-        └── StoppedError   asked to stop; what was done is saved and will be reused         exit 75
+        ├── StoppedError   asked to stop; what was done is saved and will be reused         exit 75
+        └── LeaseLostError another run took over what this one was building                 exit 75
 
 A message has three parts: what happened (with the values), why it matters or what likely caused it, and what
 to do. The exit codes are those of sysexits.h; a retry makes sense for TemporaryError alone.
@@ -97,6 +98,10 @@ class TemporaryError(PodsquadError):
 
 class StoppedError(TemporaryError):
     """A stop was asked for; what was done so far is saved and will be reused."""
+
+
+class LeaseLostError(TemporaryError):
+    """Another run took over what this one was building, because this one gave no sign of life for too long."""
 
 
 def _rebuild(kind: Type[PodsquadError], what: str, why: str, do: str) -> PodsquadError:

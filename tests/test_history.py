@@ -26,7 +26,7 @@ class Nights:
         """Make an artifact of JSON files."""
         self._hour += 1
 
-        def build(output: Path, work: Path) -> None:
+        def build(output: Path, work: Path, handle: int) -> None:
             for name, content in files.items():
                 (output / name).parent.mkdir(exist_ok=True)
                 (output / name).write_text(json.dumps(content), encoding="utf-8")

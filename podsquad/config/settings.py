@@ -21,6 +21,9 @@ class StoreSettings(Section):
 
     path: Path = run_only(Path(".podsquad/store"))
     """Folder of the store; made if it is not there."""
+    lease_seconds: float = run_only(60.0, ge=1.0)
+    """A run that builds a stage and gives no sign of life for this long (a stopped process, a dead host) is taken over
+    by the next run that wants the same."""
 
 
 class RetrySettings(Section):

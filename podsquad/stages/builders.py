@@ -149,7 +149,7 @@ def _run(building: Building, verb: str, inputs: Mapping[str, Path], output: Path
             runtime.name,
             python=runtime.python,
             hang_seconds=runtime.hang_seconds,
-            inherited=(claim.handle,) if claim else (),
+            inherited=(*building.inherited, claim.handle) if claim else building.inherited,
             on_start=claim.tell if claim else lambda pid: None,
             on_event=lambda event: _tell(building.reporter, event),
         )

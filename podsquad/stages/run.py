@@ -63,7 +63,7 @@ def run_stage(
     Raises what the stage's builder raises, InputMissingError and StoreError; nothing half-made is left visible.
     """
     started = time.monotonic()
-    stage, store = STAGES[name], Store(settings.store.path)
+    stage, store = STAGES[name], Store(settings.store.path, settings.store.lease_seconds)
     ingredients = stage_ingredients(name, settings, {key: artifact.digest for key, artifact in inputs.items()})
     key = key_of(ingredients)
     found = store.look_up(name, key, stage.why_stale)
@@ -71,8 +71,8 @@ def run_stage(
     if not found.artifact or refresh:
         reporter.log(f"{name} runs: {reason}")
 
-    def build(output: Path, work: Path) -> None:
-        stage.build(Building(settings, inputs, output, work, key, reporter))
+    def build(output: Path, work: Path, handle: int) -> None:
+        stage.build(Building(settings, inputs, output, work, key, reporter, inherited=(handle,)))
         (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
         record = {"seconds": round(time.monotonic() - started, 3), "reason": reason, "profile": settings.profile}
         write_json(output / BUILD_RECORD, record)

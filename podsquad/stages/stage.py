@@ -17,7 +17,8 @@ class Building:
     """One build of a stage's artifact: everything the builder may look at, and where it writes.
 
     ``output`` is an empty folder that becomes the artifact; ``work`` survives a failed build and is there again at
-    the next attempt; ``key`` is the stage's key, by which a publication names its version.
+    the next attempt; ``key`` is the stage's key, by which a publication names its version; ``inherited`` are the
+    descriptors that a child process must keep open: while it lives, the key counts as being built.
     """
 
     settings: Settings
@@ -26,6 +27,7 @@ class Building:
     work: Path
     key: str
     reporter: Reporter
+    inherited: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The store: immutable, verified artifacts, each in the folder of its stage and key.
 
-    <store>/<stage>/<key>/                 the artifact: its files and manifest.json, written last
-    <store>/<stage>/.staging/<key>/        a build that is under way
-    <store>/<stage>/.work/<key>/           what survives a failed build (checkpoints); removed when it is done
-    <store>/<stage>/.damaged/<key>-<n>/    what failed its verification, for people to look at
-    <store>/<stage>/.locks/<key>           one writer per key
+    <store>/<stage>/<key>/                    the artifact: its files and manifest.json, written last
+    <store>/<stage>/.staging/<key>.<token>/   a build that is under way
+    <store>/<stage>/.work/<key>.<token>/      what survives a failed build (checkpoints); removed when it is done
+    <store>/<stage>/.damaged/<key>-<n>/       what failed its verification, for people to look at
+    <store>/<stage>/.leases/<key>.<token>     one writer per key (lease.py)
 
 An artifact appears by one rename. Its digest is the hash of its files' names and SHA-256; ``record/`` (times, the
 machine) and ``programs/`` (compiled code) are verified too but left out of the digest: they may differ between two
@@ -23,18 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from podsquad.errors import InternalError, from_os_error
+from podsquad.errors import InternalError, LeaseLostError, from_os_error
 from podsquad.store.contents import digest_file, list_files
-from podsquad.store.durable import canonical_json, move_folder, write_json
+from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, move_folder, write_json
 from podsquad.store.keys import Ingredients, key_of
+from podsquad.store.lease import EXPIRE_SECONDS, Lease, leased
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = 1
 OUTSIDE_DIGEST = ("record/", "programs/")
+_REPLACED = ".replaced"
 
-Build = Callable[[Path, Path], None]  # output folder, work folder
+Build = Callable[[Path, Path, int], None]  # output folder, work folder, the lease's handle
 WhyStale = Callable[[Path], str]  # of a whole artifact: why it must not be reused; empty: it may be
 
 
@@ -67,9 +67,13 @@ class Lookup:
 class Store:
     """Artifacts below one folder. Every method may raise StoreError when that folder cannot be used."""
 
-    def __init__(self, root: Path) -> None:
-        """Use the folder ``root``; it is made when the first artifact is."""
+    def __init__(self, root: Path, lease_seconds: float = EXPIRE_SECONDS) -> None:
+        """Use the folder ``root``; it is made when the first artifact is.
+
+        A writer that gives no sign of life for ``lease_seconds`` is taken over by the next one.
+        """
         self.root = Path(root).absolute()
+        self._lease_seconds = lease_seconds
 
     def look_up(self, stage: str, key: str, why_stale: WhyStale = never_stale) -> Lookup:
         """Return the artifact of that key if it is there, every byte is as its manifest says, and it is not stale."""
@@ -95,46 +99,47 @@ class Store:
     ) -> tuple[Artifact, bool]:
         """Return the artifact of ``ingredients`` and whether it was there; if not, build it.
 
-        ``build(output, work)`` fills the empty folder ``output``; ``work`` holds what an earlier attempt at the same
-        key left there. Of several callers with one key, one builds and the others wait and reuse. ``refresh`` builds
-        in any case and begins with an empty work folder. An artifact that fails its verification is set aside.
+        ``build(output, work, handle)`` fills the empty folder ``output``; ``work`` holds what an earlier attempt at
+        the same key left there; a process that works for this one must inherit ``handle``, so that the key counts as
+        being built while it lives. Of several callers with one key, one builds and the others wait and reuse.
+        ``refresh`` builds in any case and begins with an empty work folder. An artifact that fails its verification
+        is set aside.
 
         Raises what ``build`` raises, an OSError of it as errors.from_os_error tells it; then nothing half-made is
-        kept but ``work``, which stays for the next attempt.
+        kept but ``work``, which stays for the next attempt. Raises LeaseLostError when another caller took the build
+        over because this one stood still: nothing that it wrote since then came into the store.
         """
         stage, key = ingredients["stage"], key_of(ingredients)
         home = self.root / stage
-        with _os_errors_explained(f"building the stage {stage}"), self._only_writer(stage, key, log):
-            target, output, work = home / key, home / ".staging" / key, home / ".work" / key
-            replaced = home / ".staging" / f"{key}.replaced"
-            if replaced.exists() and not target.exists():  # a kill between the two renames of a replacement
-                replaced.rename(target)
+        with (
+            _os_errors_explained(f"building the stage {stage}"),
+            leased(home / ".leases", key, log=log, expire_seconds=self._lease_seconds) as lease,
+        ):
+            _restore_replaced(home, key)
             found = self.look_up(stage, key, why_stale)
             if found.artifact and not refresh:
                 return found.artifact, True
             if found.problem and not found.is_stale:
                 log(f"the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key)
-            for leftover in (output, replaced):
-                shutil.rmtree(leftover, ignore_errors=True)
-            if refresh:
-                shutil.rmtree(work, ignore_errors=True)
-            output.mkdir(parents=True)
-            work.mkdir(parents=True, exist_ok=True)
+            output, work = _take_over(home, key, lease, keep_work=not refresh)
+            replaced = output.with_name(output.name + _REPLACED)
             try:
-                build(output, work)
+                build(output, work, lease.handle)
                 write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
-                move_folder(output, target, replaced)  # the old one of a refresh, or a stale one, makes room
-            except BaseException:
+                move_folder(output, home / key, replaced)  # the old one of a refresh, or a stale one, makes room
+            except BaseException as error:
                 shutil.rmtree(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
                 with contextlib.suppress(OSError):
                     work.rmdir()  # nothing was left for the next attempt
+                if isinstance(error, Exception) and home.is_dir() and not lease.is_held():
+                    raise _lost(stage, key) from error
                 raise
             shutil.rmtree(replaced, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
-            built = _verify(target, stage, key).artifact
+            built = _verify(home / key, stage, key).artifact
         if built is None:
-            raise InternalError(f"the artifact {target} is damaged although it was written a moment ago")
+            raise InternalError(f"the artifact {home / key} is damaged although it was written a moment ago")
         return built, False
 
     def ingredients(self, stage: str) -> Iterator[Ingredients]:
@@ -147,26 +152,54 @@ class Store:
                 continue  # a damaged one is found and reported when its key is looked up
         yield from (ingredients for _, ingredients in sorted(manifests, key=lambda pair: -pair[0]))
 
-    @contextlib.contextmanager
-    def _only_writer(self, stage: str, key: str, log: Callable[[str], None]) -> Iterator[None]:
-        folder = self.root / stage / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / key)
-        try:
-            lock.acquire(timeout=0.5)
-        except Timeout:
-            log(f"another run is building {key}; waiting for it")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _set_aside(self, stage: str, key: str) -> None:
         folder = self.root / stage / ".damaged"
         folder.mkdir(exist_ok=True)
         number = time.time_ns()  # any number that is free; the newest is the largest
         (self.root / stage / key).rename(folder / f"{key}-{number}")
+
+
+def _take_over(home: Path, key: str, lease: Lease, *, keep_work: bool) -> tuple[Path, Path]:
+    """Return the folders to build in, which carry the lease's token; those of former writers are gone then.
+
+    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's.
+    """
+    output, work = (home / kind / f"{key}.{lease.token}" for kind in (".staging", ".work"))
+    for kind in (output.parent, work.parent):
+        kind.mkdir(exist_ok=True)
+    if keep_work and (former := _of_key(work.parent, key)):
+        former[-1].rename(work)
+    for leftover in (*_of_key(output.parent, key), *_of_key(work.parent, key)):
+        if leftover != work:
+            # By one rename, for a writer that lives would go on filling a folder that is removed file by file.
+            doomed = output.parent / f"{TEMPORARY_PREFIX}{leftover.name}"
+            shutil.rmtree(doomed, ignore_errors=True)
+            leftover.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+    output.mkdir()
+    work.mkdir(exist_ok=True)
+    return output, work
+
+
+def _of_key(folder: Path, key: str) -> list[Path]:
+    """Return the folders of a key, of the lowest token first."""
+    found = {path: path.name.removeprefix(f"{key}.").removesuffix(_REPLACED) for path in folder.glob(f"{key}.*")}
+    return sorted((path for path, token in found.items() if token.isdigit()), key=lambda path: int(found[path]))
+
+
+def _restore_replaced(home: Path, key: str) -> None:
+    """Put an artifact back that a kill between the two renames of its replacement left aside."""
+    for replaced in (home / ".staging").glob(f"{key}.*{_REPLACED}"):
+        if not (home / key).exists():
+            replaced.rename(home / key)
+
+
+def _lost(stage: str, key: str) -> LeaseLostError:
+    return LeaseLostError(
+        f"another run took over the building of {stage} {key}",
+        why="this one gave no sign of life for longer than store.lease_seconds: it was stopped, or its machine was",
+        do="nothing: the other run builds it; run the same again to go on from what that one made",
+    )
 
 
 def _make_manifest(folder: Path, ingredients: Ingredients) -> dict[str, Any]:

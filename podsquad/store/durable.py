@@ -61,22 +61,33 @@ def move_folder(
     """Flush every file below ``source`` to the disk, then let the folder appear at ``target`` by one rename.
 
     What stands at ``target`` is renamed to ``replaced`` at the last moment, after the slow part; without ``replaced``
-    OSError is raised if it is not an empty folder. All must lie on one file system.
+    OSError is raised if it is not an empty folder. All must lie on one file system. Where ``source`` is gone by then
+    (another writer took over), OSError is raised and what stood at ``target`` stands there.
     """
     source, target = Path(source), Path(target)
-    for folder, _, names in os.walk(source):
+    for folder, _, names in os.walk(source, onerror=_raise):
         for name in names:
             _flush(os.path.join(folder, name))
         flush_folder(folder)
-    if replaced is not None and os.path.lexists(target):
+    if replaced is None or not os.path.lexists(target):
+        os.rename(source, target)
+    else:
         os.rename(target, replaced)
-    os.rename(source, target)
+        try:
+            os.rename(source, target)
+        except OSError:
+            os.rename(replaced, target)
+            raise
     flush_folder(target.parent)
 
 
 def flush_folder(folder: Union[str, Path]) -> None:
     """Make the names inside ``folder`` survive a crash of the machine."""
     _flush(folder)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _flush(path: Union[str, Path]) -> None:

@@ -30,6 +30,7 @@ from tests.stages.test_libraries import another_spelling_of_this_interpreter
 OTHER_VALUES: dict[str, Any] = {
     "profile": "gpu",
     "store.path": "elsewhere",
+    "store.lease_seconds": 30.0,
     "data.source": "hub",
     "data.train_file": "<file>",
     "data.validation_file": "<file>",

@@ -28,7 +28,7 @@ class Builder:
         self.fail: BaseException | None = None
         self.work_seen: list[list[str]] = []
 
-    def __call__(self, output: Path, work: Path) -> None:
+    def __call__(self, output: Path, work: Path, handle: int) -> None:
         assert list(output.iterdir()) == []
         self.work_seen.append(sorted(os.listdir(work)))
         (work / f"step-{len(self.work_seen)}").write_text("")
@@ -65,11 +65,11 @@ class Shelf:
         return self.home / KEY
 
     def visible(self) -> list[str]:
-        """Return what lies below the stage's folder but locks: relative names of files and empty folders."""
+        """Return what lies below the stage's folder but leases: relative names of files and empty folders."""
         return sorted(
             path.relative_to(self.home).as_posix()
             for path in self.home.rglob("*")
-            if ".locks" not in path.parts and (path.is_file() or not any(path.iterdir()))
+            if ".leases" not in path.parts and (path.is_file() or not any(path.iterdir()))
         )
 
 

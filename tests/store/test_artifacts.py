@@ -53,15 +53,15 @@ def test_a_failed_build_leaves_nothing_but_its_work(error: BaseException, shelf:
         shelf.ensure()
     assert caught.value is error
     assert shelf.store.look_up("train", KEY).artifact is None
-    assert shelf.visible() == [".staging", f".work/{KEY}/step-1"]
+    assert shelf.visible() == [".staging", f".work/{KEY}.1/step-1"]
     shelf.builder.fail = None
     shelf.ensure()
     assert shelf.builder.work_seen == [[], ["step-1"]]
-    assert not (shelf.home / ".work" / KEY).exists()
+    assert list((shelf.home / ".work").iterdir()) == []
 
 
 def test_what_a_killed_build_left_does_not_get_into_the_next(shelf: Shelf) -> None:
-    leftover = shelf.home / ".staging" / KEY / "model"
+    leftover = shelf.home / ".staging" / f"{KEY}.1" / "model"
     leftover.mkdir(parents=True)
     (leftover / "half").write_text("")
     shelf.ensure()  # the builder checks that its output is empty
@@ -70,13 +70,13 @@ def test_what_a_killed_build_left_does_not_get_into_the_next(shelf: Shelf) -> No
 
 def test_a_build_that_writes_nothing_is_a_bug(shelf: Shelf) -> None:
     with pytest.raises(InternalError, match="the stage train wrote nothing"):
-        shelf.store.ensure(ingredients(), lambda output, work: None, log=shelf.lines.append)
+        shelf.store.ensure(ingredients(), lambda output, work, handle: None, log=shelf.lines.append)
     assert not shelf.path.exists()
 
 
 def test_refresh_begins_afresh_and_replaces(shelf: Shelf) -> None:
     shelf.ensure()
-    work = shelf.home / ".work" / KEY
+    work = shelf.home / ".work" / f"{KEY}.1"
     work.mkdir(parents=True)
     (work / "stale").write_text("")
     shelf.builder.content = "other"
@@ -99,7 +99,7 @@ def test_a_failed_refresh_keeps_the_old_artifact(shelf: Shelf) -> None:
 
 def test_a_kill_between_the_two_renames_of_a_replacement_loses_nothing(shelf: Shelf) -> None:
     built, _ = shelf.ensure()
-    shelf.path.rename(shelf.home / ".staging" / f"{KEY}.replaced")
+    shelf.path.rename(shelf.home / ".staging" / f"{KEY}.1.replaced")
     found, was_there = shelf.ensure()
     assert was_there
     assert found == built
@@ -167,10 +167,10 @@ def test_the_system_s_refusals_become_errors_with_a_way_out(
         shelf.ensure()
     assert type(caught.value) is kind
     assert getattr(caught.value, "do", "")
-    assert shelf.visible() == [".staging", f".work/{KEY}/step-1"]
+    assert shelf.visible() == [".staging", f".work/{KEY}.1/step-1"]
 
 
-@pytest.mark.parametrize("taken", ["store", "store/train", "store/train/.locks", "store/train/.staging"])
+@pytest.mark.parametrize("taken", ["store", "store/train", "store/train/.leases", "store/train/.staging"])
 def test_a_file_in_a_folder_s_place_is_a_store_error(taken: str, shelf: Shelf, tmp_path: Path) -> None:
     (tmp_path / taken).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / taken).write_text("")

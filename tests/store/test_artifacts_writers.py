@@ -1,8 +1,9 @@
-"""The store: of two processes with one key one builds and the other waits."""
+"""The store: of two processes with one key one builds and the other waits, or takes over from one that stands still."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,31 +11,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.shelf import KEY, ingredients
+from podsquad.errors import LeaseLostError
+from podsquad.store import lease
+from podsquad.store.artifacts import Artifact, Store
+from tests.store.shelf import KEY, Builder, Shelf, ingredients
 
 CHILD = """
 import json, sys
 from pathlib import Path
+from podsquad.errors import PodsquadError
 from podsquad.store.artifacts import Store
 
-def build(output, work):
+def build(output, work, handle):
     print("builds with", sorted(path.name for path in work.iterdir()), flush=True)
     (work / "checkpoint").write_text("")
     sys.stdin.readline()
     (output / "file").write_text("content")
 
-artifact, was_there = Store(Path(sys.argv[1])).ensure(
-    json.loads(sys.argv[2]), build, log=lambda line: print(line, flush=True)
-)
-print("was there" if was_there else "built", artifact.digest, flush=True)
+try:
+    artifact, was_there = Store(Path(sys.argv[1]), float(sys.argv[3])).ensure(
+        json.loads(sys.argv[2]), build, log=lambda line: print(line, flush=True)
+    )
+except PodsquadError as error:
+    print(type(error).__name__, error.what, flush=True)
+else:
+    print("was there" if was_there else "built", artifact.digest, flush=True)
 """
 
 
 class Child:
     """A process that wants the artifact; it builds until it is let go."""
 
-    def __init__(self, root: Path) -> None:
-        command = [sys.executable, "-c", CHILD, str(root), json.dumps(ingredients())]
+    def __init__(self, root: Path, lease_seconds: float = 60.0) -> None:
+        command = [sys.executable, "-c", CHILD, str(root), json.dumps(ingredients()), str(lease_seconds)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def line(self) -> str:
@@ -51,7 +60,7 @@ def test_of_two_processes_with_one_key_one_builds_and_the_other_waits(is_killed:
     try:
         assert first.line() == "builds with []"
         second = Child(tmp_path)
-        assert second.line() == f"another run is building {KEY}; waiting for it"
+        assert second.line().startswith(f"another run is building {KEY}; waiting for it (process {first.process.pid} ")
         if is_killed:
             first.process.send_signal(signal.SIGKILL)
             first.process.communicate(timeout=60)
@@ -67,3 +76,57 @@ def test_of_two_processes_with_one_key_one_builds_and_the_other_waits(is_killed:
             if child:
                 child.process.kill()
                 child.process.communicate()
+
+
+def test_a_process_that_stood_still_is_taken_over_and_its_late_writes_are_refused(tmp_path: Path) -> None:
+    first, second = Child(tmp_path, lease_seconds=1.0), None
+    try:
+        assert first.line() == "builds with []"
+        first.process.send_signal(signal.SIGSTOP)
+        second = Child(tmp_path, lease_seconds=1.0)
+        assert second.line().startswith("another run is building")
+        assert second.line() == f"the run that was building {KEY} gave no sign of life for 1 seconds: taken over"
+        assert second.line() == "builds with ['checkpoint']"  # what the first one saved is gone on from
+        first.process.send_signal(signal.SIGCONT)
+        assert first.finish() == f"LeaseLostError another run took over the building of train {KEY}"
+        built = second.finish()
+        assert built.startswith("built ")
+        third = Child(tmp_path)
+        assert third.finish() == built.replace("built", "was there")
+    finally:
+        for child in (first, second):
+            if child:
+                child.process.kill()
+                child.process.communicate()
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["first-build", "replacement"])
+def test_a_writer_that_wakes_at_its_last_rename_changes_nothing(
+    before: bool, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before:
+        shelf.builder.content = "of the night before"
+        shelf.ensure()
+    slow, fast = Builder("slow"), Builder("fast")
+    other: list[tuple[Artifact, bool]] = []
+    rename = os.rename
+
+    def rename_late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        other.append(fast_store.ensure(ingredients(), fast, refresh=before, log=shelf.lines.append))
+        rename(source, target)
+
+    fast_store = Store(shelf.store.root, lease_seconds=0.05)
+    monkeypatch.setattr(lease, "_RENEWALS_PER_EXPIRY", 1e-6)  # the slow one never renews
+
+    def build(output: Path, work: Path, handle: int) -> None:
+        slow(output, work, handle)
+        monkeypatch.setattr(os, "rename", rename_late)
+
+    with pytest.raises(LeaseLostError):
+        shelf.store.ensure(ingredients(), build, refresh=before, log=shelf.lines.append)
+    ((built, was_there),) = other
+    assert not was_there
+    assert shelf.store.look_up("train", KEY).artifact == built
+    assert (shelf.path / "model" / "weights").read_text() == "fast"
+    assert list((shelf.home / ".staging").iterdir()) == []
