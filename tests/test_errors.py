@@ -30,7 +30,7 @@ def test_the_tree_is_drawn_as_it_is() -> None:
             depth = 2 if found[1] else 1
             above[depth] = found[2]
             drawn[found[2]] = (above[depth - 1], int(found[3]))
-        elif found := re.match(r"        └── (\w+) .* exit (\d+)$", line):
+        elif found := re.match(r"        [├└]── (\w+) .* exit (\d+)$", line):
             drawn[found[1]] = (above[1], int(found[2]))
     real = {kind.__name__: (kind.__base__.__name__, kind.exit_code) for kind in all_errors() if kind.__base__}
     del real["PodsquadError"]
@@ -38,7 +38,11 @@ def test_the_tree_is_drawn_as_it_is() -> None:
 
 
 def test_only_what_is_temporary_heals() -> None:
-    assert {kind.__name__ for kind in all_errors() if kind.heals} == {"TemporaryError", "StoppedError"}
+    assert {kind.__name__ for kind in all_errors() if kind.heals} == {
+        "TemporaryError",
+        "StoppedError",
+        "LeaseLostError",
+    }
     assert all(kind.heals == (kind.exit_code == 75) for kind in all_errors())
 
 
