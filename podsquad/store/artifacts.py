@@ -24,15 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import InternalError, LeaseLostError, from_os_error
+from podsquad.store.builds import remove_builds, replaced_by, restore_replaced, take_over
 from podsquad.store.contents import digest_file, list_files
-from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, move_folder, write_json
+from podsquad.store.durable import canonical_json, move_folder, write_json
 from podsquad.store.keys import Ingredients, key_of
-from podsquad.store.lease import EXPIRE_SECONDS, Lease, leased
+from podsquad.store.lease import EXPIRE_SECONDS, leased
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = 1
 OUTSIDE_DIGEST = ("record/", "programs/")
-_REPLACED = ".replaced"
 
 Build = Callable[[Path, Path, int], None]  # output folder, work folder, the lease's handle
 WhyStale = Callable[[Path], str]  # of a whole artifact: why it must not be reused; empty: it may be
@@ -115,15 +115,16 @@ class Store:
             _os_errors_explained(f"building the stage {stage}"),
             leased(home / ".leases", key, log=log, expire_seconds=self._lease_seconds) as lease,
         ):
-            _restore_replaced(home, key)
+            restore_replaced(home, key)
             found = self.look_up(stage, key, why_stale)
             if found.artifact and not refresh:
+                remove_builds(home, key)  # of a writer that was killed when all was done but this
                 return found.artifact, True
             if found.problem and not found.is_stale:
                 log(f"the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key)
-            output, work = _take_over(home, key, lease, keep_work=not refresh)
-            replaced = output.with_name(output.name + _REPLACED)
+            output, work = take_over(home, key, lease, keep_work=not refresh)
+            replaced = replaced_by(output)
             try:
                 build(output, work, lease.handle)
                 write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
@@ -157,41 +158,6 @@ class Store:
         folder.mkdir(exist_ok=True)
         number = time.time_ns()  # any number that is free; the newest is the largest
         (self.root / stage / key).rename(folder / f"{key}-{number}")
-
-
-def _take_over(home: Path, key: str, lease: Lease, *, keep_work: bool) -> tuple[Path, Path]:
-    """Return the folders to build in, which carry the lease's token; those of former writers are gone then.
-
-    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's.
-    """
-    output, work = (home / kind / f"{key}.{lease.token}" for kind in (".staging", ".work"))
-    for kind in (output.parent, work.parent):
-        kind.mkdir(exist_ok=True)
-    if keep_work and (former := _of_key(work.parent, key)):
-        former[-1].rename(work)
-    for leftover in (*_of_key(output.parent, key), *_of_key(work.parent, key)):
-        if leftover != work:
-            # By one rename, for a writer that lives would go on filling a folder that is removed file by file.
-            doomed = output.parent / f"{TEMPORARY_PREFIX}{leftover.name}"
-            shutil.rmtree(doomed, ignore_errors=True)
-            leftover.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
-    output.mkdir()
-    work.mkdir(exist_ok=True)
-    return output, work
-
-
-def _of_key(folder: Path, key: str) -> list[Path]:
-    """Return the folders of a key, of the lowest token first."""
-    found = {path: path.name.removeprefix(f"{key}.").removesuffix(_REPLACED) for path in folder.glob(f"{key}.*")}
-    return sorted((path for path, token in found.items() if token.isdigit()), key=lambda path: int(found[path]))
-
-
-def _restore_replaced(home: Path, key: str) -> None:
-    """Put an artifact back that a kill between the two renames of its replacement left aside."""
-    for replaced in (home / ".staging").glob(f"{key}.*{_REPLACED}"):
-        if not (home / key).exists():
-            replaced.rename(home / key)
 
 
 def _lost(stage: str, key: str) -> LeaseLostError:

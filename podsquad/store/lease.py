@@ -112,6 +112,8 @@ def _acquire(folder: Path, name: str, log: Callable[[str], None], expire_seconds
                     (folder / f"{name}.{former}").unlink()
                 except FileNotFoundError:
                     break
+            for leftover in folder.glob(f"{TEMPORARY_PREFIX}{name}-*"):  # of a killed one; one that lives looks again
+                leftover.unlink(missing_ok=True)
             return lease
 
 
@@ -143,7 +145,7 @@ def _state(path: Path) -> int:
 
 def _make(folder: Path, name: str, token: int) -> Lease | None:
     """Make the token file, locked; None when another writer was faster."""
-    path, aside = folder / f"{name}.{token}", folder / (TEMPORARY_PREFIX + uuid.uuid4().hex)
+    path, aside = folder / f"{name}.{token}", folder / f"{TEMPORARY_PREFIX}{name}-{uuid.uuid4().hex}"
     handle = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
@@ -155,14 +157,14 @@ def _make(folder: Path, name: str, token: int) -> Lease | None:
         os.write(handle, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": since}).encode())
         os.link(aside, path)
         flush_folder(folder)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):  # or even so fast that it has cleared away what lay aside
         os.close(handle)
         return None
     except BaseException:
         os.close(handle)
         raise
     finally:
-        aside.unlink()
+        aside.unlink(missing_ok=True)
     return Lease(path, token, handle)
 
 
