@@ -4,10 +4,11 @@
 # make up      start server (UI), worker and deployments on this machine; make up PORT=4201 WEBHOOK=block
 # make down    stop them; make deploy registers the deployments again, make worker starts a worker in the foreground
 # make test-prefect   the tests against a genuine server and worker
+# make crash   the long crash tests: 200 kills at random instants, about an hour
 # make bench   the figures that the README claims
 # make clean   remove what the demo made; make distclean also removes .venv
 
-.PHONY: demo test test-prefect lint up down deploy worker automations bench clean distclean
+.PHONY: demo test test-prefect lint up down deploy worker automations crash bench clean distclean
 .DELETE_ON_ERROR:
 
 bin := .venv/bin
@@ -36,6 +37,9 @@ worker: .venv/demo.stamp
 
 automations: .venv/demo.stamp
 	@$(bin)/python -m deployments.automations --webhook "$(WEBHOOK)"
+
+crash: .venv/test.stamp
+	@$(bin)/python -m pytest -m crash tests/crash
 
 lint: .venv/test.stamp
 	@$(bin)/ruff check .

@@ -1,0 +1,135 @@
+"""The real command as a process that can be killed, and what it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parents[2]
+SWITCH = Path(__file__).parent / "switch"
+# Small, but with several epochs, checkpoints on the way and dropout.
+SETTINGS = (
+    "data.demo_train_questions=60",
+    "data.demo_validation_questions=24",
+    "training.epochs=3",
+    "training.batch_size=20",
+    "training.checkpoint_interval_steps=2",
+    "runtime.threads=1",
+    "retry.delay_seconds=0.1",
+)
+KILLED = -signal.SIGKILL
+# The training is done and its last checkpoint written, but nothing of its result.
+TRAINED = "train podsquad.runtimes.torch.train:_write_records:write_bytes:replace before"
+# Times and machine stand there, or digests of what holds them.
+_TOLD_ANEW = re.compile(r"(^|/)(record/.*|programs/.*|manifest\.json|README\.md|files\.json|publication\.json)$")
+
+
+class Command:
+    """``podsquad run`` in a folder of its own, with the kill switch on its path."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.store = folder / ".podsquad/store"
+        self._log = folder / "places.log"
+        self._environ = {
+            **os.environ,
+            "PREFECT_API_URL": server,
+            "PYTHONPATH": f"{SWITCH}{os.pathsep}{HOME}",
+            "CRASH_LOG": str(self._log),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def start(self, *sets: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start it as the leader of a process group of its own; its output goes to output.log."""
+        settings = [f"--set={assignment}" for assignment in (*SETTINGS, *sets)]
+        command = [sys.executable, "-m", "podsquad", "run", "--json", *settings]
+        with (self.folder / "output.log").open("ab") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**self._environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def run(self, *sets: str, **environ: str) -> int:
+        """Run it to its end and return its exit code; SIGKILL counts as -9."""
+        process = self.start(*sets, **environ)
+        try:
+            return process.wait(timeout=300)
+        finally:
+            process.kill()
+            process.wait()
+
+    def finish(self, *sets: str) -> float:
+        """Run it undisturbed and return how many seconds it took; it must end well."""
+        started = time.monotonic()
+        assert self.run(*sets) == 0, self.told()
+        return time.monotonic() - started
+
+    def places(self) -> list[str]:
+        """Return ``<stage> <point> <phase>`` of everything made durable so far, each once, in order."""
+        lines = self._log.read_text(encoding="utf-8").splitlines() if self._log.exists() else []
+        return list(dict.fromkeys(lines))
+
+    def told(self) -> str:
+        """Return the end of what it printed."""
+        return (self.folder / "output.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+
+    def made(self) -> dict[str, str]:
+        """Return the SHA-256 of every file of the artifacts and of the published model, but for times and machine.
+
+        The publish stage's key holds the folder's path, so versions and its artifact go by no name here.
+        """
+        files = {}
+        published = self.folder / ".podsquad/published/demo-reader"
+        for root, pattern in ((self.store, "[a-z]*/[0-9a-f]*/**/*"), (published, "current/**/*")):
+            for path in root.glob(pattern):
+                name = re.sub("store/publish/[0-9a-f]+", "store/publish", path.relative_to(self.folder).as_posix())
+                if path.is_file() and not _TOLD_ANEW.search(name):
+                    files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return files
+
+    def leftovers(self) -> list[str]:
+        """Return what lies in the store or the published folder that is neither an artifact, a version nor a lease."""
+        roots = [*self.store.glob("[a-z]*"), self.folder / ".podsquad/published/demo-reader"]
+        inside = [path for root in roots for kind in (".staging", ".work") for path in (root / kind).glob("*")]
+        temporary = [path for root in roots for path in root.rglob(".tmp-*")]
+        return sorted(path.relative_to(self.folder).as_posix() for path in {*inside, *temporary})
+
+    def newest_checkpoint(self) -> dict[str, str]:
+        """Return name and SHA-256 of the files of the newest checkpoint in the train stage's work folder."""
+        folders = sorted(self.store.glob("train/.work/*/checkpoints/step-*"))
+        if not folders:
+            return {}
+        return {
+            f"{folders[-1].name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folders[-1].iterdir())
+        }
+
+    def forget(self) -> None:
+        """Begin again in an empty folder."""
+        shutil.rmtree(self.folder / ".podsquad")
+
+
+def children_of(pid: int, words: str) -> list[int]:
+    """Return the processes that ``pid`` started and whose command line holds ``words``."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            if parent == pid and words in (folder / "cmdline").read_text(errors="replace").replace("\0", " "):
+                found.append(int(folder.name))
+        except OSError:  # it has gone meanwhile
+            continue
+    return found

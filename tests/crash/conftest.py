@@ -1,0 +1,23 @@
+"""Fixtures of the crash tests: what a run makes that nobody kills."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.command import KILLED, TRAINED, Command
+
+
+class Undisturbed:
+    """What a run makes that nobody kills, the places it comes to, and its last checkpoint."""
+
+    def __init__(self, whole: Command, trained: Command) -> None:
+        self.seconds = whole.finish()
+        self.places, self.made = whole.places(), whole.made()
+        assert trained.run(CRASH_AT=TRAINED) == KILLED, trained.told()
+        self.checkpoint = trained.newest_checkpoint()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Undisturbed:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return Undisturbed(Command(folder / "whole", prefect_server), Command(folder / "trained", prefect_server))

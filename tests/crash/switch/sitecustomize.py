@@ -1,0 +1,73 @@
+"""The kill switch: put on a process's path, it kills it at a chosen rename, link or symlink that podsquad makes.
+
+CRASH_LOG     a file that gets a line ``<stage> <point> <phase>`` for every such call, in order
+CRASH_AT      such a line: kill this process, and with it the process group of the command, when it comes there
+CRASH_ALONE   set: spare the command when another process comes there
+
+A point is where podsquad makes something durable: the module and function that asked for it, the durable function it
+called, and the system call at the bottom. A phase is "before" or "after" that call. The stage is the one whose folder
+of the store is written to, "-" outside the store. Python imports this file by its name before anything else runs, in
+the command and in every process that it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_WATCHED = ("rename", "replace", "link", "symlink")
+_DURABLE = f"{os.sep}podsquad{os.sep}store{os.sep}durable.py"
+_PACKAGE = f"{os.sep}podsquad{os.sep}"
+_STAGE = re.compile(r"/(download|tokenize|compile|train|evaluate|publish)/")
+_GROUP = os.environ.setdefault("CRASH_GROUP", str(os.getpgrp()))  # the command's: what it starts finds it set
+
+
+def _point(call: str) -> str:
+    """Return the name of the place in podsquad that led to this call; empty when none did."""
+    frame = sys._getframe(2)
+    through = call
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.endswith(_DURABLE):
+            if not frame.f_code.co_name.startswith("_"):
+                through = frame.f_code.co_name
+        elif _PACKAGE in name:
+            module = name.rpartition(_PACKAGE)[2].removesuffix(".py").replace(os.sep, ".")
+            return f"podsquad.{module}:{frame.f_code.co_name}:{through}:{call}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _watch(call: str) -> None:
+    real: Callable[..., Any] = getattr(os, call)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        point = _point(call)
+        stage = _STAGE.search(str(arguments[1]))
+        place = f"{stage.group(1) if stage else '-'} {point}"
+        if point:
+            _come_to(f"{place} before")
+        result = real(*arguments, **options)
+        if point:
+            _come_to(f"{place} after")
+        return result
+
+    setattr(os, call, watched)
+
+
+def _come_to(place: str) -> None:
+    if log := os.environ.get("CRASH_LOG"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(place + "\n")
+    if place == os.environ.get("CRASH_AT"):
+        if "CRASH_ALONE" not in os.environ:
+            os.killpg(int(_GROUP), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+for _call in _WATCHED:
+    _watch(_call)

@@ -1,0 +1,54 @@
+"""Killed at every named place where something becomes durable, a run ends in the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.crash.command import KILLED, TRAINED, Command
+from tests.crash.conftest import Undisturbed
+from tests.crash.points import points_in_code
+
+# What a night without accidents never comes to; test_accidents.py kills there, or the reason why nobody need.
+ACCIDENTS = {
+    "podsquad.store.artifacts:_set_aside:rename",
+    "podsquad.store.builds:restore_replaced:rename",
+    "podsquad.store.builds:take_over:rename",
+    "podsquad.store.builds:remove_builds:rename",
+    "podsquad.runtimes.checkpoints:_set_aside:rename",
+    "podsquad.publishing.folder:_build_version:rename",
+}
+ELSEWHERE = {
+    "podsquad.processes:write_record:write_json": "a server's record for `make down`; no part of a run",
+}
+
+
+def test_every_durable_write_of_the_code_is_a_place_where_we_kill(undisturbed: Undisturbed) -> None:
+    visited = {":".join(place.split()[1].split(":")[:3]) for place in undisturbed.places}
+    assert visited | ACCIDENTS | ELSEWHERE.keys() == points_in_code()
+    assert not visited & (ACCIDENTS | ELSEWHERE.keys())
+
+
+@pytest.mark.timeout(1800)
+def test_a_run_killed_at_every_place_ends_in_the_same_bytes(
+    undisturbed: Undisturbed, tmp_path: Path, prefect_server: str
+) -> None:
+    """Two chains share the places: each run of a chain goes on from where the one before was killed."""
+
+    def chain(number: int) -> None:
+        command = Command(tmp_path / str(number), prefect_server)
+        for place in undisturbed.places[number::2]:
+            assert command.run(CRASH_AT=place) == KILLED, f"not killed at {place}:\n{command.told()}"
+            if place == TRAINED:
+                assert command.newest_checkpoint() == undisturbed.checkpoint
+        command.finish()
+        assert command.made() == undisturbed.made
+        assert command.leftovers() == []
+
+    assert any("optimizer" in name for name in undisturbed.checkpoint)
+    assert TRAINED in undisturbed.places
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(chain, number) for number in (0, 1)]:
+            future.result()
