@@ -47,10 +47,11 @@ class Command:
             "OMP_NUM_THREADS": "1",
         }
 
-    def start(self, *sets: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start(self, *sets: str, refresh: str = "", **environ: str) -> subprocess.Popen[bytes]:
         """Start it as the leader of a process group of its own; its output goes to output.log."""
         settings = [f"--set={assignment}" for assignment in (*SETTINGS, *sets)]
         command = [sys.executable, "-m", "podsquad", "run", "--json", *settings]
+        command += ["--refresh", refresh] if refresh else []
         with (self.folder / "output.log").open("ab") as output:
             return subprocess.Popen(
                 command,
@@ -62,9 +63,9 @@ class Command:
                 start_new_session=True,
             )
 
-    def run(self, *sets: str, **environ: str) -> int:
+    def run(self, *sets: str, refresh: str = "", **environ: str) -> int:
         """Run it to its end and return its exit code; SIGKILL counts as -9."""
-        process = self.start(*sets, **environ)
+        process = self.start(*sets, refresh=refresh, **environ)
         try:
             return process.wait(timeout=300)
         finally:

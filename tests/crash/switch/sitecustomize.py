@@ -1,7 +1,8 @@
 """The kill switch: put on a process's path, it kills it at a chosen rename, link or symlink that podsquad makes.
 
 CRASH_LOG     a file that gets a line ``<stage> <point> <phase>`` for every such call, in order
-CRASH_AT      such a line: kill this process, and with it the process group of the command, when it comes there
+CRASH_AT      such lines, with commas between them: kill this process, and with it the process group of the command,
+              when it comes to one
 CRASH_ALONE   set: spare the command when another process comes there
 
 A point is where podsquad makes something durable: the module and function that asked for it, the durable function it
@@ -63,7 +64,7 @@ def _come_to(place: str) -> None:
     if log := os.environ.get("CRASH_LOG"):
         with open(log, "a", encoding="utf-8") as file:
             file.write(place + "\n")
-    if place == os.environ.get("CRASH_AT"):
+    if place in os.environ.get("CRASH_AT", "").split(","):
         if "CRASH_ALONE" not in os.environ:
             os.killpg(int(_GROUP), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
