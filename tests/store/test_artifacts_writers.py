@@ -23,8 +23,9 @@ from podsquad.errors import PodsquadError
 from podsquad.store.artifacts import Store
 
 def build(output, work, handle):
-    print("builds with", sorted(path.name for path in work.iterdir()), flush=True)
+    found = sorted(path.name for path in work.iterdir())
     (work / "checkpoint").write_text("")
+    print("builds with", found, flush=True)
     sys.stdin.readline()
     (output / "file").write_text("content")
 
