@@ -21,7 +21,6 @@ CARRIERS = (
     "podsquad.config.section",
     "podsquad.config.data_settings",
     "podsquad.config.training_settings",
-    "podsquad.config.ipu_settings",
     "podsquad.config.publish_settings",
     "podsquad.config.fields",
     "podsquad.store.durable",
