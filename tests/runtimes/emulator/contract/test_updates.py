@@ -1,0 +1,129 @@
+"""The contract on updates: gradients, loss scaling, bias correction, 16-bit accumulation, optimizers' states."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+import torch
+
+from tests.runtimes.emulator.contract.models import Regression, data, largest_difference, options, pairs
+
+
+def reference_step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    loss, _ = model(x, y)
+    loss.backward()
+    optimizer.step()
+
+
+def test_a_step_over_replicas_and_accumulation_is_torchs_adamw(poptorch: ModuleType) -> None:
+    x, y = data(256)
+    ours, theirs = (Regression(poptorch.identity_loss) for _ in range(2))
+    settings = {"lr": 1e-2, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}
+    model = poptorch.trainingModel(
+        ours,
+        options(poptorch, replicas=4, accumulation=16),
+        poptorch.optim.AdamW(ours.parameters(), loss_scaling=64.0, **settings),
+    )
+    reference = torch.optim.AdamW(theirs.parameters(), **settings)
+    for _ in range(3):
+        model(x, y)
+        reference_step(theirs, reference, x, y)
+    assert largest_difference(ours.parameters(), theirs.parameters()) <= 1e-6
+
+
+def test_adamw_is_bias_corrected_whatever_it_is_told(poptorch: ModuleType) -> None:
+    x, y = data(8)
+    weights = []
+    for corrected in (True, False):
+        model = Regression(poptorch.identity_loss)
+        adamw = poptorch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.0, bias_correction=corrected)
+        poptorch.trainingModel(model, options(poptorch), adamw)(x, y)
+        weights.append([weight.detach().clone() for weight in model.parameters()])
+    assert largest_difference(*weights) == 0.0
+
+
+def test_a_sum_of_gradients_is_the_mean_times_their_number(poptorch: ModuleType) -> None:
+    x, y = data(8)
+    changes = []
+    for reduction, rate in ((poptorch.ReductionType.Mean, 0.4), (poptorch.ReductionType.Sum, 0.1)):
+        model = Regression(poptorch.identity_loss)
+        wanted = options(poptorch, accumulation=4)
+        wanted.Training.accumulationAndReplicationReductionType(reduction)
+        poptorch.trainingModel(model, wanted, poptorch.optim.SGD(model.parameters(), lr=rate))(x, y)
+        changes.append([weight.detach().clone() for weight in model.parameters()])
+    assert largest_difference(*changes) <= 1e-6
+
+
+def test_float16_accumulators_keep_a_running_mean(poptorch: ModuleType) -> None:
+    x, y = (tensor.half() for tensor in data(12))
+    ours = Regression(poptorch.identity_loss).half()
+    theirs = Regression(poptorch.identity_loss).half().float()  # old versions of torch lack halves on a CPU
+    sgd = poptorch.optim.SGD(ours.parameters(), lr=1.0, accum_type=torch.float16)
+    model = poptorch.trainingModel(ours, options(poptorch, accumulation=3), sgd)
+    model(x, y)
+    assert model.options.Training.meanAccumulationAndReplicationReductionStrategy == (
+        poptorch.MeanReductionStrategy.Running
+    )
+    before = [weight.detach().half() for weight in theirs.parameters()]
+    accumulators = [torch.zeros_like(weight) for weight in before]
+    for step in range(3):
+        loss, _ = theirs(x[step * 4 : step * 4 + 4].float(), y[step * 4 : step * 4 + 4].float())
+        gradients = torch.autograd.grad(loss, list(theirs.parameters()))
+        accumulators = [
+            (held.float() * (step / (step + 1)) + gradient.half().float() / (step + 1)).half()
+            for held, gradient in pairs(accumulators, gradients)
+        ]
+    expected = [(w.float() - a.float()).half() for w, a in pairs(before, accumulators)]
+    assert largest_difference(ours.parameters(), expected) <= 2e-3
+
+
+@pytest.mark.parametrize("scaling", [1.0, 1024.0], ids=["unscaled", "scaled"])
+def test_states_are_stored_without_the_loss_scaling(poptorch: ModuleType, scaling: float) -> None:
+    x, y = data(4)
+    model = Regression(poptorch.identity_loss)
+    gradients = torch.autograd.grad(model(x, y)[0], list(model.parameters()))
+    adam = poptorch.optim.Adam(model.parameters(), lr=1e-3, loss_scaling=scaling)
+    poptorch.trainingModel(model, options(poptorch), adam)(x, y)
+    state = adam.state_dict()["ipu_state"]
+    names = [name for name, _ in model.named_parameters()]
+    first = [state["Accl1___" + name] for name in names]
+    second = [state["Accl2___" + name] for name in names]
+    assert largest_difference(first, [0.1 * gradient for gradient in gradients]) <= 1e-7
+    assert largest_difference(second, [0.001 * gradient**2 for gradient in gradients]) <= 1e-8
+
+
+def test_a_new_learning_rate_counts_without_compiling(poptorch: ModuleType) -> None:
+    x, y = data(4)
+    model = Regression(poptorch.identity_loss)
+    sgd = poptorch.optim.SGD(model.parameters(), lr=0.0)
+    training = poptorch.trainingModel(model, options(poptorch), sgd)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    training(x, y)
+    assert largest_difference(before, model.parameters()) == 0.0
+    sgd.param_groups[0]["lr"] = 0.1
+    training.setOptimizer(sgd)
+    training(x, y)
+    assert largest_difference(before, model.parameters()) > 1e-3
+
+
+def test_a_saved_state_goes_on_as_if_nothing_had_been(poptorch: ModuleType) -> None:
+    x, y = data(4)
+
+    def trained(steps: int, saved: dict[str, object] | None, weights: dict[str, torch.Tensor] | None):
+        model = Regression(poptorch.identity_loss)
+        if weights is not None:
+            model.load_state_dict(weights)
+        adamw = poptorch.optim.AdamW(model.parameters(), lr=1e-2)
+        if saved is not None:
+            adamw.load_state_dict(saved)
+        training = poptorch.trainingModel(model, options(poptorch), adamw)
+        for _ in range(steps):
+            training(x, y)
+        return {name: w.detach().clone() for name, w in model.state_dict().items()}, adamw.state_dict()
+
+    whole, _ = trained(6, None, None)
+    half, state = trained(3, None, None)
+    resumed, _ = trained(3, state, half)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
