@@ -13,9 +13,9 @@ from typing import Any
 
 from podsquad.config.data_settings import DataSettings
 from podsquad.data.arrow import SPLITS
-from podsquad.data.hub_errors import explain_hub_error
 from podsquad.data.squad import Answer, Record, iterate_squad, parse_squad, read_file
 from podsquad.errors import DataError, PodsquadError, SettingsError
+from podsquad.hub_errors import Wording, explain_hub_error
 from podsquad.store.durable import canonical_json
 
 Row = Mapping[str, Any]
@@ -112,8 +112,21 @@ def _load_hub(settings: DataSettings, loader: HubLoader) -> Loaded:
         raise
     except Exception as error:
         # "from None": a library's message may repeat request headers, and with them the token.
-        raise explain_hub_error(error, name, revision) from None
+        raise explain_hub_error(error, _wording(name, revision)) from None
     return Loaded(records, {"source": "hub", "dataset": name, "revision": revision})
+
+
+def _wording(name: str, revision: str) -> Wording:
+    return Wording(
+        what=f"cannot load the dataset {name} at revision {revision}",
+        doing=f"downloading the dataset {name}",
+        refused="check data.hub_dataset, accept the dataset's conditions on its page, and set HF_TOKEN",
+        missing="check data.hub_dataset and data.hub_revision; a private dataset also needs HF_TOKEN",
+        offline="unset HF_HUB_OFFLINE and HF_DATASETS_OFFLINE for one run, or use data.source=files",
+        unreachable="run the same command again later; without a network, use data.source=files",
+        other="check that it is a dataset in SQuAD's layout that the installed datasets library can read",
+        other_kind=DataError,
+    )
 
 
 def _load_dataset(name: str, revision: str) -> Mapping[str, Iterable[Row]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from podsquad.data.hub_errors import explain_hub_error
-from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, TemporaryError, from_os_error
+from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, TemporaryError
+from podsquad.hub_errors import Wording, explain_hub_error, first_line
 
 # RoBERTa's special tokens, in the order of their ids.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -93,7 +92,7 @@ def _from_folder(path: Path) -> Any:
         raise
     except Exception as error:
         raise SettingsError(
-            f"cannot load a fast tokenizer from the folder {path}: {_first_line(error)}",
+            f"cannot load a fast tokenizer from the folder {path}: {first_line(error)}",
             why="it lacks a file (it holds " + (", ".join(sorted(names)[:12]) or "nothing") + "), one is damaged, "
             "or this tokenizer has no fast form",
             do="save a fast tokenizer there with save_pretrained, or name another folder in features.tokenizer",
@@ -126,34 +125,29 @@ def _from_hub(name: str, revision: str | None) -> Any:
 
 
 def _explain(error: Exception, name: str, revision: str) -> PodsquadError:
-    """Translate what the Hub or transformers raised; the chain of causes tells the kind, as for data sets."""
-    for link in _chain(error):
-        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
-            return from_os_error(link, f"downloading the tokenizer {name}")
-    what = f"cannot load the tokenizer {name} at revision {revision}"
-    said = _first_line(error)
-    kind = type(explain_hub_error(error, name, revision))
-    # transformers hides the offline switch: the hub library then fails as it does without a network.
-    if kind is TemporaryError and _hub_is_offline():
-        kind = InputMissingError
-    if kind is InputMissingError or "is not a valid model identifier" in str(error):
-        return InputMissingError(
-            what + ": it is neither a folder here nor to be had from the Hub",
-            why=said,
-            do="check features.tokenizer and features.tokenizer_revision; a private repository needs HF_TOKEN, "
-            "and HF_HUB_OFFLINE must not be set unless the cache has a copy",
-        )
-    if kind is TemporaryError:
-        return TemporaryError(
-            what + ": the Hub could not be reached or did not answer",
-            why=said,
-            do="run the same command again later; without a network, name a folder in features.tokenizer",
-        )
-    return SettingsError(
-        what,
-        why=said,
-        do="check that features.tokenizer names a model with a fast tokenizer, and HF_TOKEN if it is gated",
+    """Translate what the Hub or transformers raised; transformers tells some kinds by its words alone."""
+    missing = (
+        "check features.tokenizer and features.tokenizer_revision; a private repository needs HF_TOKEN, "
+        "and HF_HUB_OFFLINE must not be set unless the cache has a copy"
     )
+    wording = Wording(
+        what=f"cannot load the tokenizer {name} at revision {revision}",
+        doing=f"downloading the tokenizer {name}",
+        refused="check that features.tokenizer names a model with a fast tokenizer, and HF_TOKEN if it is gated",
+        missing=missing,
+        offline=missing,
+        unreachable="run the same command again later; without a network, name a folder in features.tokenizer",
+        other="check that features.tokenizer names a model with a fast tokenizer, and HF_TOKEN if it is gated",
+        other_kind=SettingsError,
+    )
+    explained = explain_hub_error(error, wording)
+    # transformers hides the offline switch: the hub library then fails as it does without a network.
+    offline = type(explained) is TemporaryError and _hub_is_offline()
+    if offline or type(explained) is InputMissingError or "is not a valid model identifier" in str(error):
+        return InputMissingError(
+            wording.what + ": it is neither a folder here nor to be had from the Hub", why=first_line(error), do=missing
+        )
+    return explained
 
 
 def _hub_is_offline() -> bool:
@@ -165,17 +159,3 @@ def _hub_is_offline() -> bool:
 def _is_path(name: str) -> bool:
     """Say whether the name can only be a path: a Hub name is ``name`` or ``owner/name``."""
     return name.startswith(("/", ".", "~")) or name.endswith("/") or name.count("/") > 1 or "\\" in name
-
-
-def _first_line(error: BaseException) -> str:
-    from podsquad.data.hub_errors import hide_secrets
-
-    lines = str(error).strip().splitlines() or ["no message"]
-    return hide_secrets(f"{type(error).__name__}: {lines[0]}")
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
-    while link is not None:
-        yield link
-        link = link.__cause__ or link.__context__

@@ -14,6 +14,7 @@ from podsquad.evaluation.plots import TITLES
 from podsquad.evaluation.report import slice_table
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_TORCH_ALONE = ("micro_batch_tokens", "max_gradient_norm", "balanced")  # of the training's settings
 _TRAINING_ROWS = (
     ("steps", "optimizer steps", "{:,}"),
     ("mean_loss", "mean loss", "{:.4f}"),
@@ -204,10 +205,13 @@ def _procedure(settings: Mapping[str, Any], training: Mapping[str, Any]) -> str:
 
 def _hyper_parameters(settings: Mapping[str, Any]) -> str:
     rows = []
-    for section in ("training", "features"):
+    is_ipu = settings.get("runtime", {}).get("name") == "ipu"
+    for section in ("training", "ipu", "features") if is_ipu else ("training", "features"):
         for key, value in settings[section].items():
-            if key in ("workers", "checkpoint_interval_steps"):
+            if key in ("workers", "checkpoint_interval_steps", "hosts", "partition", "config_file"):
                 continue  # they alter no number
+            if is_ipu and key in _TORCH_ALONE:
+                continue
             if key == "vocab_size" and settings[section]["tokenizer"] != "train":
                 continue  # the tokenizer brings its own
             shown = _public(value) if key == "tokenizer" else _shown(value)

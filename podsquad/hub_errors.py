@@ -1,0 +1,141 @@
+"""What a failed call to the Hugging Face Hub means: wait, repair a setting, or give up; for readers and publisher.
+
+Told by HTTP status and by the names of error classes along the chain of causes, not by importing those classes: they
+moved between releases of datasets, transformers, huggingface_hub, requests and httpx, a caller may run without any of
+them, and each wraps what the one below raised. This module also runs on Python 3.8 (the IPU runtime).
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from podsquad.errors import (
+    InputMissingError,
+    PodsquadError,
+    SettingsError,
+    TemporaryError,
+    from_os_error,
+)
+
+# Tokens, passwords in addresses, and the signatures of the addresses that large files are sent to and read from.
+_SECRETS = re.compile(
+    r"(hf_|Bearer\s+|Signature=|Credential=|Security-Token=|Policy=)[A-Za-z0-9_\-.=%/+~]+"
+    r"|(?<=://)[^/@\s]+:[^/@\s]+(?=@)",
+    re.IGNORECASE,
+)
+_REFUSED = {"GatedRepoError", "DisabledRepoError", "LocalTokenNotFoundError"}
+_REFUSED_STATUS = {401, 402, 403}
+_OFFLINE = "OfflineModeIsEnabled"
+_MISSING = {
+    "RepositoryNotFoundError",
+    "RevisionNotFoundError",
+    "RemoteEntryNotFoundError",
+    "EntryNotFoundError",
+    "DatasetNotFoundError",
+    "DataFilesNotFoundError",
+}
+_NOT_IN_CACHE = "LocalEntryNotFoundError"  # not in the cache, and the Hub could not be asked
+_NETWORK = {
+    _NOT_IN_CACHE,
+    "TransportError",  # httpx: connect, read and protocol errors, and timeouts
+    "RequestException",  # requests
+    "ClientError",  # aiohttp
+    "ChecksumVerificationError",
+    "ConnectionError",
+    "TimeoutError",
+}
+# Timeouts, conflicts with a change by somebody else and rate limits heal by waiting, as do all of 5xx.
+_PASSING_STATUS = {408, 409, 412, 425, 429}
+
+
+class Wording(NamedTuple):
+    """What a caller was about, and the way out of each kind of failure, in its own words."""
+
+    what: str
+    """The headline, as "cannot load the dataset squad at revision main"."""
+    doing: str
+    """The same as what one is doing, as "downloading the dataset squad"."""
+    refused: str
+    missing: str
+    offline: str
+    unreachable: str
+    other: str
+    other_kind: type[PodsquadError]
+    """What a failure is that is none of the Hub's: what came from it cannot be used."""
+
+
+def explain_hub_error(error: BaseException, wording: Wording) -> PodsquadError:
+    """Translate what a call to the Hub raised into the tree of ``podsquad.errors``; no token is in the message.
+
+    Access refused (401, 402, 403, gated, no token): SettingsError. Not there (404, unknown name, revision or file,
+    offline mode without a copy): InputMissingError. No network, timeouts, cut connections, 408, 409, 412, 425, 429,
+    5xx: TemporaryError. A full disk: DiskFullError. An error of podsquad's own along the chain: that. Anything else:
+    ``wording.other_kind``.
+
+    Raise it outside of the ``except`` block or ``from None``: the frames of the client hold the token.
+    """
+    chain = list(_chain(error))
+    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    status = status_of(error)
+    what = wording.what
+    told = what + (f" (HTTP {status})" if status else "")
+    said = first_line(error)
+    if error.__cause__ is not None and getattr(error, "response", None) is None:
+        said += f" (caused by {first_line(chain[-1])})"  # a wrapping that says little: an upload failed
+    for link in chain:
+        if isinstance(link, PodsquadError):
+            return link
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+            return from_os_error(link, wording.doing)
+    if names & _REFUSED or status in _REFUSED_STATUS:
+        return SettingsError(
+            told + ": the Hub refuses access",
+            why="it is private or gated, or does not exist, and the token is missing, wrong or without that right. "
+            + said,
+            do=wording.refused,
+        )
+    # datasets raises a plain ConnectionError for it, with the name of the true cause in its text alone.
+    if _OFFLINE in names or any(_OFFLINE in str(link) for link in chain):
+        return InputMissingError(
+            what + ": offline mode is set and there is no copy in the cache", why=said, do=wording.offline
+        )
+    passing = status is not None and (status in _PASSING_STATUS or status >= 500)
+    if not passing and (names & _MISSING or status == 404) and _NOT_IN_CACHE not in names:
+        return InputMissingError(told + ": there is no such name, revision or file", why=said, do=wording.missing)
+    if passing or names & _NETWORK:
+        return TemporaryError(
+            told + ": the Hub could not be reached or did not answer", why=said, do=wording.unreachable
+        )
+    return wording.other_kind(what, why=said, do=wording.other)
+
+
+def hide_secrets(text: str) -> str:
+    """Return the text with access tokens, signatures and passwords in addresses replaced by ``***``."""
+    return _SECRETS.sub(lambda match: (match.group(1) or "") + "***", text)
+
+
+def first_line(error: BaseException) -> str:
+    """Return an error's kind and the first line of its text, without secrets; deeper lines repeat the request."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return hide_secrets(f"{type(error).__name__}: {lines[0]}")
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the first HTTP status along the chain of causes."""
+    for link in _chain(error):
+        status = getattr(getattr(link, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__

@@ -1,0 +1,286 @@
+"""The Hub publisher: a version is uploaded aside, read back, asked, and then appears on main by one commit, with a tag.
+
+1. A branch ``podsquad-candidate-...`` gets the files.
+2. They are downloaded again into an empty folder; every digest is compared; a smoke question is answered from there.
+3. One commit puts these very bytes on main. Its parent must be the commit that was seen at the start: a commit of
+   somebody else in between is noticed and told.
+4. The commit is tagged, and candidate branches are removed, left-over ones of killed runs too.
+
+What is done is read from the repository itself, so a run that was killed at any point is simply run again: it finds
+its commit by key and makes no second one. Readers of main, and of a tag, see whole versions only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from podsquad.errors import InputMissingError, InternalError, SettingsError, StoreError, TemporaryError
+from podsquad.publishing.hub_client import Hub
+from podsquad.publishing.hub_landing import download_listed, land
+from podsquad.publishing.hub_listing import Listing, changed_files, read_tree, wrong_files
+from podsquad.publishing.hub_state import (
+    MAIN,
+    OWN_FILES,
+    TRAILER,
+    WITHDRAWN_FILE,
+    Champion,
+    HubState,
+    Refs,
+    Version,
+    candidate_of,
+    encode_withdrawn,
+    read_listing,
+    read_refs,
+    read_state,
+    stale_candidates,
+    tag_of,
+)
+from podsquad.publishing.target import FILES_FILE
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_LEFT_OVER_AFTER = timedelta(days=1)  # another run's candidate branch is its own until then
+
+Smoke = Callable[[Path], object]
+"""Answers a question from a folder with the downloaded model; raises a PodsquadError when it cannot."""
+
+
+@dataclass(frozen=True)
+class HubPublication:
+    """A version on the Hub: plain values, so that a record can carry it."""
+
+    repository: str
+    key: str
+    tag: str
+    commit: str
+    url: str
+
+
+@dataclass(frozen=True)
+class HubTarget:
+    """A repository as the place where models are published. ``work`` is a folder for downloads, emptied at will."""
+
+    hub: Hub
+    work: Path
+    private: bool = False
+    """Whether a repository that is not there yet is made private."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def state(self) -> HubState:
+        """Return what the repository holds now. Raises as ``read_state``."""
+        return read_state(self.hub, self._scratch)
+
+    def publish(self, key: str, files: Mapping[str, Path], smoke: Smoke, expected: str | None = None) -> HubPublication:
+        """Publish ``files`` (their names to their places, README.md and receipt.json among them) as version ``key``.
+
+        Whatever happens in between, a kill too: after the call has returned once, main had exactly one commit for this
+        version and there is one tag. A version that is on main already, whole, is left as it is, whatever ``files``
+        says; one that has been there before and is not now is put back from its tag. ``expected`` is the commit of main
+        that the decision to publish rests on, empty for a repository that was not there; None: whatever is there.
+
+        Raises SettingsError for a version that was withdrawn and when the Hub refuses; what ``smoke`` raises;
+        TemporaryError when somebody else committed meanwhile, when the Hub fails, or when the bytes come back otherwise
+        than they were sent; StoreError when a tag of that name holds another version.
+        """
+        if not re.fullmatch(r"[0-9a-f]{12,128}", key):
+            raise InternalError(f"{key!r} is no key: 12 or more hexadecimal digits were expected")
+        if taken := sorted(set(files) & set(OWN_FILES)):
+            raise InternalError(f"{taken[0]!r} cannot be the name of a file of a publication")
+        state = self._state_of_existing()
+        if reason := state.withdrawn.get(tag_of(key), {}).get("reason"):
+            raise SettingsError(
+                f"the version {tag_of(key)} was withdrawn from {self.hub.repository}",
+                why=f"it was rolled back: {reason}",
+                do=f"bring it back with: podsquad rollback --to {tag_of(key)}",
+            )
+        tag = tag_of(key)
+        is_tagged = tag in state.refs.tags
+        champion = self._already_on_main(state, key)
+        if expected and champion is None and state.refs.head != expected:
+            raise TemporaryError(
+                f"somebody else committed to {self.hub.repository} while this version was being judged",
+                why=f"{MAIN} was at {expected[:12]} and is at {state.refs.head[:12]}",
+                do="run the same command again: the gate compares with what is there now",
+            )
+        if champion:
+            commit = champion.commit
+            if not is_tagged:
+                # A run died between the commit and what follows it: what it did not see to the end is looked at again.
+                self.hub.log(f"{tag} is on {MAIN} of {self.hub.repository} already, without its tag")
+                smoke(download_listed(self.hub, champion.listing, commit, self._downloaded))
+        elif is_tagged:
+            commit = self._restore(state, Version(key, state.refs.tags[tag]), "", smoke)
+        else:
+            commit = self._put_new(state, Listing.of(key, files), files, smoke)
+        if not is_tagged:
+            self.hub.call(
+                f"tagging {tag}", self.hub.api.create_tag, tag=tag, revision=commit, tag_message=key, exist_ok=True
+            )
+        self._remove_candidates(key)
+        return self._publication(key, commit)
+
+    def rollback(self, to: str, reason: str, smoke: Smoke) -> HubPublication:
+        """Put the version tagged ``to`` back on main by one commit, and withdraw the one that is there.
+
+        The files are those of the tag, byte for byte. The reason is in the commit's text and in withdrawn.json, which
+        the same commit changes. A version that is on main already is left there: the call can be made again.
+
+        Raises SettingsError without a reason, InputMissingError when there is no such version, else as ``publish``.
+        """
+        reason = " ".join(reason.split())  # one line: the commit's text has lines of its own for programs
+        if not reason:
+            raise SettingsError("a rollback needs a reason", do="give one with --reason TEXT")
+        state = self.state()
+        known = {each.tag: each for each in state.versions}
+        if to not in known:
+            raise InputMissingError(
+                f"{self.hub.repository} has no version {to}",
+                why=f"its versions are: {', '.join(known) or 'none'}",
+                do="name one of them with --to",
+            )
+        if self._already_on_main(state, known[to].key) is not None:
+            return self._publication(known[to].key, state.refs.head)
+        commit = self._restore(state, known[to], reason, smoke)
+        return self._publication(known[to].key, commit)
+
+    def fetch(self, tag: str, folder: Path) -> Listing:
+        """Download the version of a tag, or of main, into a folder that is emptied first, and compare its digests.
+
+        Raises InputMissingError when podsquad published nothing there, TemporaryError when the bytes differ.
+        """
+        listing = read_listing(self.hub, tag, self._scratch)
+        if listing is None:
+            raise InputMissingError(
+                f"podsquad published nothing at {tag} of {self.hub.repository}", do="check publish.repository"
+            )
+        download_listed(self.hub, listing, tag, folder)
+        return listing
+
+    def why_not_held(self, key: str) -> str:
+        """Say why main does not hold this version, tagged and with all of its files; empty when it does."""
+        state = self.state()
+        if self._already_on_main(state, key) is None:
+            return f"{self.hub.url} does not hold this version"
+        return "" if tag_of(key) in state.refs.tags else f"{self.hub.url} has no tag {tag_of(key)}"
+
+    @property
+    def _downloaded(self) -> Path:
+        return self.work / "downloaded"
+
+    @property
+    def _scratch(self) -> Path:
+        return self.work / "looked-at"
+
+    def _state_of_existing(self) -> HubState:
+        state = self.state()
+        if not state.exists:
+            self.hub.log(f"making the {'private ' if self.private else ''}repository {self.hub.url}")
+            self.hub.call(
+                f"making the repository {self.hub.repository}",
+                self.hub.api.create_repo,
+                private=self.private,
+                exist_ok=True,
+            )
+            state = self.state()
+        if not state.exists:
+            raise TemporaryError(
+                f"{self.hub.url} is not there after it was made",
+                why="the Hub is slow to show it, or the token may make repositories but not see this one",
+                do="run the same command again; if it stays, check the token's rights",
+            )
+        return state
+
+    def _already_on_main(self, state: HubState, key: str) -> Champion | None:
+        """Return the version on main if it is this one, whole."""
+        champion = state.champion
+        if champion is None or champion.key != key:
+            return None
+        changed = changed_files(self.hub, champion.listing, champion.commit, state.refs.head)
+        if changed:
+            self.hub.log(f"{', '.join(changed)} of {self.hub.url} were changed since they were published")
+        return None if changed else champion
+
+    def _put_new(self, state: HubState, listing: Listing, files: Mapping[str, Path], smoke: Smoke) -> str:
+        """Return the commit on main of a version that was never there."""
+        hub, head = self.hub, state.refs.head
+        self._remove_candidates(listing.key)
+        candidate = candidate_of(listing.key, self.now().strftime(_STAMP))
+        hub.call(
+            f"making the branch {candidate}", hub.api.create_branch, branch=candidate, revision=head, exist_ok=True
+        )
+        removed = self._to_remove(state, listing)
+        sent: dict[str, Path | bytes] = {**files, FILES_FILE: listing.encode()}
+        title, text = f"Publish {tag_of(listing.key)}", f"{TRAILER}{listing.key}"
+        aside = land(hub, candidate, head, sent, removed, (title, text), listing.key)
+        hub.log(f"uploaded {len(sent)} files to {candidate}; downloading them again")
+        folder = download_listed(hub, listing, aside, self._downloaded)
+        smoke(folder)
+        return self._commit_on_main(state, listing, folder, removed, (title, text), {})
+
+    def _restore(self, state: HubState, version: Version, reason: str, smoke: Smoke) -> str:
+        """Put a tagged version on main again; with a reason, the one that is there is withdrawn."""
+        folder = self._downloaded
+        listing = self.fetch(version.tag, folder)
+        if listing.key != version.key:
+            raise StoreError(
+                f"the tag {version.tag} of {self.hub.repository} holds another version, of key {listing.key}",
+                why="somebody moved the tag, or two keys share their first 12 digits",
+                do="publish to another repository with --set publish.repository=OWNER/NAME",
+            )
+        smoke(folder)
+        withdrawn = {tag: each for tag, each in state.withdrawn.items() if tag != version.tag}
+        title, text = f"Publish {version.tag} again", ""
+        if reason and state.champion is not None and state.champion.key != version.key:
+            at = self.now().strftime(_STAMP)
+            withdrawn[state.champion.tag] = {"reason": reason, "restored": version.tag, "at": at}
+            title, text = f"Roll back from {state.champion.tag} to {version.tag}", f"{reason}\n\n"
+        own = {WITHDRAWN_FILE: encode_withdrawn(withdrawn)} if withdrawn != state.withdrawn else {}
+        removed = self._to_remove(state, listing)
+        message = (title, f"{text}{TRAILER}{version.key}")
+        return self._commit_on_main(state, listing, folder, removed, message, own)
+
+    def _commit_on_main(
+        self,
+        state: HubState,
+        listing: Listing,
+        folder: Path,
+        removed: list[str],
+        message: tuple[str, str],
+        own: Mapping[str, bytes],
+    ) -> str:
+        sent: dict[str, Path | bytes] = {name: folder / name for name in listing.files}
+        sent |= {FILES_FILE: listing.encode(), **own}
+        commit = land(self.hub, MAIN, state.refs.head, sent, removed, message, listing.key)
+        if wrong := wrong_files(self.hub, listing, commit, folder):
+            raise InternalError(
+                f"{', '.join(wrong)} of {self.hub.repository} at {commit[:12]} are not what was committed",
+                why="the Hub holds other bytes than it was given, though they read back well before",
+                do=f"look at {self.hub.url}/tree/{commit}, and publish again",
+            )
+        self.hub.log(f"committed {commit[:12]} to {self.hub.url}")
+        return commit
+
+    def _to_remove(self, state: HubState, listing: Listing) -> list[str]:
+        """Return what is on main from its version and is none of this one's; the files of others stay.
+
+        Those of this one's names that are on main and are nobody's we know are told: they are replaced.
+        """
+        here = set(read_tree(self.hub, state.refs.head))
+        former = set(state.champion.listing.files) if state.champion else set()
+        if strange := sorted(here & set(listing.files) - former):
+            self.hub.log(f"{', '.join(strange)} of {self.hub.url} are not podsquad's and are replaced")
+        return sorted(here & former - set(listing.files))
+
+    def _remove_candidates(self, key: str) -> None:
+        refs = read_refs(self.hub) or Refs({}, {})
+        oldest = (self.now() - _LEFT_OVER_AFTER).strftime(_STAMP)
+        for name in stale_candidates(refs.branches, key, oldest):
+            # None: another run was quicker.
+            self.hub.find(f"removing the branch {name}", self.hub.api.delete_branch, branch=name)
+
+    def _publication(self, key: str, commit: str) -> HubPublication:
+        tag = tag_of(key)
+        return HubPublication(self.hub.repository, key, tag, commit, f"{self.hub.url}/tree/{tag}")

@@ -1,0 +1,190 @@
+"""What a repository on the Hub holds: the champion, the versions in their order, and which were withdrawn.
+
+On main lie the files of the champion, with two of podsquad's own: ``files.json``, which lists what podsquad put there
+(as the folder publisher's), and ``withdrawn.json``. Every commit by which a version came to main says so in a line
+``podsquad-version: KEY`` of its text. Files that others put there are left alone and are in no listing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podsquad.errors import DataError, InputMissingError
+from podsquad.publishing.hub_client import Hub
+from podsquad.publishing.hub_listing import Listing, encode_json
+from podsquad.publishing.target import FILES_FILE, RECEIPT_FILE
+
+MAIN = "main"
+WITHDRAWN_FILE = "withdrawn.json"
+OWN_FILES = (FILES_FILE, WITHDRAWN_FILE)
+TRAILER = "podsquad-version: "
+_CANDIDATE = "podsquad-candidate-"
+
+
+def tag_of(key: str) -> str:
+    """Return the tag of a version: with a letter in front, for bare digits could be a commit's id."""
+    return f"v-{key[:12]}"
+
+
+def candidate_of(key: str, stamp: str) -> str:
+    """Return the name of a candidate branch; ``stamp`` tells when it was made."""
+    return f"{_CANDIDATE}{key[:12]}-{stamp}"
+
+
+def stale_candidates(branches: Iterable[str], key: str, oldest_stamp: str) -> list[str]:
+    """Return the candidate branches of this version, and those of others that were made before ``oldest_stamp``."""
+    found = []
+    for name in sorted(branches):
+        if name.startswith(_CANDIDATE):
+            version, _, stamp = name.removeprefix(_CANDIDATE).partition("-")
+            if version == key[:12] or stamp < oldest_stamp:
+                found.append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Branches and tags at one moment, by name, with the commits that they name."""
+
+    branches: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @property
+    def head(self) -> str:
+        """The commit that main names."""
+        return self.branches[MAIN]
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the model, as it is, or was, on main."""
+
+    key: str
+    commit: str
+
+    @property
+    def tag(self) -> str:
+        """Its name."""
+        return tag_of(self.key)
+
+
+@dataclass(frozen=True)
+class Champion(Version):
+    """The version that is on main."""
+
+    listing: Listing
+    receipt: Mapping[str, Any] | None
+    """Its receipt.json; None where it has none."""
+
+
+@dataclass(frozen=True)
+class HubState:
+    """What a repository holds at one moment."""
+
+    exists: bool
+    refs: Refs
+    champion: Champion | None
+    withdrawn: Mapping[str, Mapping[str, str]]
+    """What was rolled back, by tag: reason, restored (the tag that took its place) and at."""
+    versions: tuple[Version, ...]
+    """By the time they last came to main, the newest first; only those that have their tag."""
+
+    @property
+    def previous(self) -> Version | None:
+        """The version that a rollback goes to when none is named."""
+        usable = [each for each in self.versions if each.tag not in self.withdrawn]
+        others = [each for each in usable if self.champion is None or each.key != self.champion.key]
+        return others[0] if others else None
+
+
+NOTHING = HubState(False, Refs({}, {}), None, {}, ())
+
+
+def read_refs(hub: Hub) -> Refs | None:
+    """Return branches and tags; None when the repository is not there."""
+    found = hub.find(f"looking at {hub.repository}", hub.api.list_repo_refs)
+    if found is None:
+        return None
+    refs = Refs(
+        {each.name: each.target_commit for each in found.branches},
+        {each.name: each.target_commit for each in found.tags},
+    )
+    if MAIN not in refs.branches:
+        raise InputMissingError(
+            f"{hub.url} has no branch {MAIN}",
+            why="it was made without a first commit",
+            do="add a README.md to it on the Hub, or publish to a repository that is not there yet",
+        )
+    return refs
+
+
+def read_state(hub: Hub, scratch: Path) -> HubState:
+    """Return what the repository holds; a repository that is not there holds nothing.
+
+    ``scratch`` is a folder that may be made and removed. Raises DataError when podsquad's own files there cannot be
+    read, and what ``explain_hub_error`` says.
+    """
+    refs = read_refs(hub)
+    if refs is None:
+        return NOTHING
+    listing = read_listing(hub, refs.head, scratch)
+    withdrawn = _read_json(hub, WITHDRAWN_FILE, refs.head, scratch) or {}
+    versions = read_versions(hub)
+    champion = None
+    if listing:
+        commit = next((each.commit for each in versions if each.key == listing.key), refs.head)
+        champion = Champion(listing.key, commit, listing, _read_json(hub, RECEIPT_FILE, refs.head, scratch))
+    known = tuple(each for each in versions if each.tag in refs.tags)
+    return HubState(True, refs, champion, withdrawn, known)
+
+
+def read_listing(hub: Hub, revision: str, scratch: Path) -> Listing | None:
+    """Return the listing at a revision; None where podsquad put nothing. Raises DataError."""
+    content = hub.read(FILES_FILE, revision, scratch)
+    if content is None:
+        return None
+    try:
+        return Listing.parse(content)
+    except ValueError as error:
+        raise _unreadable(hub, FILES_FILE, revision, error) from error
+
+
+def read_versions(hub: Hub) -> list[Version]:
+    """Return each version with the last commit that brought it to main, the newest first."""
+    history = hub.call(f"reading the history of {hub.repository}", hub.api.list_repo_commits, revision=MAIN)
+    found: dict[str, Version] = {}
+    for commit in history:
+        if match := re.search(rf"^{TRAILER}([0-9a-f]+)$", commit.message or "", re.MULTILINE):
+            found.setdefault(match[1], Version(match[1], commit.commit_id))
+    return list(found.values())
+
+
+def encode_withdrawn(withdrawn: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Return the bytes of withdrawn.json."""
+    return encode_json(withdrawn)
+
+
+def _read_json(hub: Hub, name: str, revision: str, scratch: Path) -> dict[str, Any] | None:
+    content = hub.read(name, revision, scratch)
+    if content is None:
+        return None
+    try:
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError("it is no mapping")  # noqa: TRY004, one error for one meaning
+    except ValueError as error:
+        raise _unreadable(hub, name, revision, error) from error
+    return value
+
+
+def _unreadable(hub: Hub, name: str, revision: str, error: ValueError) -> DataError:
+    return DataError(
+        f"{name} of {hub.repository} at {revision[:12]} cannot be read: {error}",
+        why="podsquad writes this file; somebody changed it by hand",
+        do=f"restore it on {hub.url}, or publish to another repository",
+    )
