@@ -1,14 +1,15 @@
 # make demo    retrain the demo model, all six stages, and say how to ask it a question
 # make test    run the tests
+# make ipu-env make .venv-ipu, the environment of the IPU program; make test-ipu runs its tests, over the emulation
 # make lint    ruff, mypy on the domain, the import contract
 # make up      start server (UI), worker and deployments on this machine; make up PORT=4201 WEBHOOK=block
 # make down    stop them; make deploy registers the deployments again, make worker starts a worker in the foreground
 # make test-prefect   the tests against a genuine server and worker
 # make crash   the long crash tests: 200 kills at random instants, about an hour
 # make bench   the figures that the README claims
-# make clean   remove what the demo made; make distclean also removes .venv
+# make clean   remove what the demo made; make distclean also removes .venv and .venv-ipu
 
-.PHONY: demo test test-prefect lint up down deploy worker automations crash bench clean distclean
+.PHONY: demo test test-prefect lint up down deploy worker automations crash bench clean distclean ipu-env test-ipu
 .DELETE_ON_ERROR:
 
 bin := .venv/bin
@@ -19,6 +20,11 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp
 	@$(bin)/python -m pytest
+
+ipu-env: .venv-ipu/made.stamp
+
+test-ipu: .venv/test.stamp .venv-ipu/made.stamp
+	@$(bin)/python -m pytest -m ipu
 
 test-prefect: .venv/test.stamp
 	@$(bin)/python -m pytest -m prefect_live
@@ -39,7 +45,7 @@ automations: .venv/demo.stamp
 	@$(bin)/python -m deployments.automations --webhook "$(WEBHOOK)"
 
 crash: .venv/test.stamp
-	@$(bin)/python -m pytest -m crash tests/crash
+	@$(bin)/python -m pytest -m crash tests/crash tests/publishing
 
 lint: .venv/test.stamp
 	@$(bin)/ruff check .
@@ -58,8 +64,12 @@ bench: .venv/test.stamp
 	@scripts/set_up.sh torch,test
 	@touch $@ .venv/demo.stamp
 
+.venv-ipu/made.stamp: constraints-ipu.txt scripts/set_up_ipu.sh
+	@scripts/set_up_ipu.sh
+	@touch $@
+
 clean:
 	rm -rf .podsquad
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv .venv-ipu

@@ -23,23 +23,19 @@ questions at all.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import re
-import statistics
 import string
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import compare, machine
+from benchmarks.timing import Times, compare, surroundings
 from podsquad.store.durable import write_json
 
 RESULT = Path(__file__).parent / "results/features.json"
@@ -70,8 +66,7 @@ def main() -> None:
             result[name] = json.loads(done.stdout.splitlines()[-1])
             print(name, json.dumps(result[name], indent=2))
     names = ("numpy", "pyarrow", "tokenizers", "transformers", "datasets")
-    versions = {name: importlib.metadata.version(name) for name in names} | {"python": platform.python_version()}
-    write_json(RESULT, result | {"machine": machine(), "versions": versions})
+    write_json(RESULT, result | surroundings(names))
     print(f"written to {RESULT}")
 
 
@@ -94,20 +89,20 @@ def two_cores(options: argparse.Namespace) -> dict[str, Any]:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     contenders = {"1_worker": _ours(options, dataset, workers=1), "2_workers": _ours(options, dataset, workers=2)}
     counts = [run() for run in contenders.values()]
-    seconds, cpu = _timed(contenders, options.rounds)
-    return _figures(seconds, cpu, counts[0]) | {"cores": len(os.sched_getaffinity(0))}
+    times = compare(contenders, options.rounds)
+    return _figures(times, *contenders, counts[0]) | {"cores": len(os.sched_getaffinity(0))}
 
 
 def memory(options: argparse.Namespace) -> dict[str, Any]:
     """Return the largest resident size, in MiB, of a process that makes 100,000 features or more."""
     dataset = _dataset(options, options.times)  # made by two_cores, before this process began
     run = _ours(options, dataset, workers=2)
-    before = _status("VmRSS")
+    before = resident_mib("VmRSS")
     num_features = run()
     return {
         "num_features": num_features,
         "workers": 2,
-        "peak_resident_mib": round(_status("VmHWM"), 1),
+        "peak_resident_mib": round(resident_mib("VmHWM"), 1),
         "resident_before_mib": round(before, 1),
     }
 
@@ -185,10 +180,10 @@ def _against_run_qa(options: argparse.Namespace, times: int, rounds: int) -> dic
             raise SystemExit(f"the {split} features differ")
     fixed = _ours(options, _dataset(options, 0), workers=1)
     fixed()
-    seconds, cpu = _timed({"run_qa_map": run_qa, "podsquad": ours, "podsquad_on_no_questions": fixed}, rounds)
-    figures = _figures({name: seconds[name] for name in ("run_qa_map", "podsquad")}, cpu, num_features)
-    theirs, mine, nothing = (statistics.median(values) for values in seconds.values())
-    return figures | {
+    times = compare({"run_qa_map": run_qa, "podsquad": ours}, rounds)
+    nothing = compare({"podsquad": fixed}, rounds).medians()["podsquad"]
+    theirs, mine = times.medians().values()
+    return _figures(times, "run_qa_map", "podsquad", num_features) | {
         "identical_features": num_features,
         "podsquad_on_no_questions_seconds": round(nothing, 3),
         "times_faster_per_further_feature": round(theirs / (mine - nothing), 2),
@@ -271,41 +266,19 @@ def _with_new_words(text: str, time_: int) -> str:
     return re.sub("[A-Za-z]{6,}", change, text)
 
 
-def _status(name: str) -> float:
+def resident_mib(name: str) -> float:
     """Return one of this process's sizes in MiB. VmHWM, the peak, is Linux's."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name + ":"))
 
 
-def _timed(
-    contenders: dict[str, Callable[[], int]], rounds: int
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return seconds and processor seconds per round."""
-    cpu: dict[str, list[float]] = {name: [] for name in contenders}
-
-    def counted(name: str, run: Callable[[], int]) -> Callable[[], int]:
-        def call() -> int:
-            begin = time.process_time()
-            made = run()
-            cpu[name].append(time.process_time() - begin)
-            return made
-
-        return call
-
-    return compare({name: counted(name, run) for name, run in contenders.items()}, rounds), cpu
-
-
-def _figures(seconds: dict[str, list[float]], cpu: dict[str, list[float]], num_features: int) -> dict[str, Any]:
-    first, second = (statistics.median(values) for values in seconds.values())
-    first_cpu, second_cpu = (statistics.median(cpu[name]) for name in seconds)
-    return {
+def _figures(times: Times, peer: str, ours: str, num_features: int) -> dict[str, Any]:
+    processor = times.processor_medians()
+    return times.as_json() | {
         "num_features": num_features,
-        "median_seconds": {name: round(statistics.median(values), 3) for name, values in seconds.items()},
-        "median_processor_seconds": {name: round(statistics.median(cpu[name]), 3) for name in seconds},
-        "features_per_second": {name: round(num_features / statistics.median(v)) for name, v in seconds.items()},
-        "times_faster": round(first / second, 2),
-        "times_less_processor_time": round(first_cpu / second_cpu, 2),
-        "rounds_seconds": {name: [round(value, 3) for value in values] for name, values in seconds.items()},
+        "features_per_second": {name: round(num_features / value) for name, value in times.medians().items()},
+        "times_faster": times.times_faster(peer, ours),
+        "times_less_processor_time": round(processor[peer] / processor[ours], 2),
     }
 
 

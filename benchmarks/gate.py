@@ -76,15 +76,15 @@ def main() -> None:
     errors = {"python": float(np.std(with_python())), "numpy": float(np.std(with_numpy()))}
     errors["podsquad"] = ours().standard_error
     verdict = whole_gate()
-    seconds = compare(
+    times = compare(
         {"python_loop": with_python, "numpy_loop": with_numpy, "podsquad": ours, "whole_gate": whole_gate},
         options.rounds,
     )
-    seconds["python_loop"] = [value * PYTHON_SHARE for value in seconds["python_loop"]]
-    seconds["numpy_loop"] = [value * NUMPY_SHARE for value in seconds["numpy_loop"]]
+    times.scale("python_loop", PYTHON_SHARE)
+    times.scale("numpy_loop", NUMPY_SHARE)
     write_result(
         RESULT,
-        seconds,
+        times,
         {
             "questions": NUM_QUESTIONS,
             "articles": NUM_ARTICLES,

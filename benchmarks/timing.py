@@ -5,45 +5,85 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from podsquad.store.durable import write_json
 
+RESULTS = Path(__file__).parent / "results"
+BUSY_CORES = 0.1  # of each core: what others may use of it on a machine that counts as idle
 
-def compare(contenders: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time each contender once per round, in turn, and return its seconds per round.
+
+@dataclass
+class Times:
+    """Seconds per round of each contender: by the clock, and of the processors (all threads of this process)."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    processor_seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, seconds: float, processor_seconds: float) -> None:
+        """Add a round of a contender."""
+        self.seconds.setdefault(name, []).append(seconds)
+        self.processor_seconds.setdefault(name, []).append(processor_seconds)
+
+    def scale(self, name: str, factor: float) -> None:
+        """Multiply a contender's times, of which a part was run."""
+        for times in (self.seconds, self.processor_seconds):
+            times[name] = [value * factor for value in times[name]]
+
+    def medians(self) -> dict[str, float]:
+        """Return each contender's median seconds."""
+        return {name: statistics.median(values) for name, values in self.seconds.items()}
+
+    def processor_medians(self) -> dict[str, float]:
+        """Return each contender's median processor seconds."""
+        return {name: statistics.median(values) for name, values in self.processor_seconds.items()}
+
+    def times_faster(self, peer: str, ours: str = "podsquad") -> float:
+        """Return by how much ``ours`` is ahead of ``peer``, in median seconds."""
+        return round(self.medians()[peer] / self.medians()[ours], 2)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return medians, and every round, rounded."""
+        return {
+            "median_seconds": {name: round(value, 4) for name, value in self.medians().items()},
+            "median_processor_seconds": {name: round(value, 4) for name, value in self.processor_medians().items()},
+            "rounds_seconds": {name: [round(value, 4) for value in values] for name, values in self.seconds.items()},
+        }
+
+
+def compare(contenders: Mapping[str, Callable[[], object]], rounds: int) -> Times:
+    """Time each contender once per round, in turn.
 
     Turns share whatever else the machine does; each contender ran once before, when its result was checked.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    times = Times()
     for _ in range(rounds):
         for name, run in contenders.items():
-            begin = time.perf_counter()
+            begin, processor_begin = time.perf_counter(), time.process_time()
             run()
-            seconds[name].append(time.perf_counter() - begin)
-    return seconds
+            times.add(name, time.perf_counter() - begin, time.process_time() - processor_begin)
+    return times
 
 
-def write_result(
-    path: Path, seconds: Mapping[str, Sequence[float]], facts: Mapping[str, Any], libraries: Sequence[str]
-) -> None:
+def write_result(path: Path, times: Times, facts: Mapping[str, Any], libraries: Sequence[str]) -> None:
     """Print the medians; write them with every round, the ratios to podsquad's, machine and versions."""
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratios = {name: round(median / medians["podsquad"], 1) for name, median in medians.items() if name != "podsquad"}
+    medians, processor_medians = times.medians(), times.processor_medians()
+    ratios = {name: round(value / medians["podsquad"], 1) for name, value in medians.items() if name != "podsquad"}
     result = {
         "facts": dict(facts),
-        "median_seconds": {name: round(value, 4) for name, value in medians.items()},
+        **times.as_json(),
         "times_podsquad": ratios,
-        "rounds_seconds": {name: [round(value, 4) for value in values] for name, values in seconds.items()},
-        "machine": machine(),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in libraries},
+        "times_podsquad_processor_time": {
+            name: round(processor_medians[name] / processor_medians["podsquad"], 1) for name in ratios
+        },
+        **surroundings(libraries),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
     for name, value in medians.items():
         note = f"   {ratios[name]:.1f} x podsquad's time" if name in ratios else ""
@@ -51,8 +91,18 @@ def write_result(
     print(f"facts: {dict(facts)}\nwritten to {path}")
 
 
+def surroundings(libraries: Sequence[str]) -> dict[str, Any]:
+    """Return machine and versions, as every result names them."""
+    versions = {name: importlib.metadata.version(name) for name in libraries}
+    return {"machine": machine(), "versions": {"python": platform.python_version()} | versions}
+
+
 def machine() -> dict[str, Any]:
-    """Return the processor's name and how many of its cores this process may use."""
+    """Return the processor's name, how many of its cores this process may use, and how much others used meanwhile.
+
+    ``others_used_cores``: the cores that processes other than this one and its children kept busy, on average since
+    this one began; None where the kernel does not tell.
+    """
     name = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -61,4 +111,37 @@ def machine() -> dict[str, Any]:
                 break
     except OSError:
         pass  # no Linux: the general name has to do
-    return {"processor": name, "cores": len(os.sched_getaffinity(0)), "system": platform.system()}
+    cores = len(os.sched_getaffinity(0))
+    others = _others_used_cores()
+    return {
+        "processor": name,
+        "cores": cores,
+        "system": platform.system(),
+        "others_used_cores": others,
+        "was_busy": None if others is None else others > BUSY_CORES * cores,
+    }
+
+
+def _others_used_cores() -> float | None:
+    busy, own, now = _busy_seconds(), _own_seconds(), time.monotonic()
+    if busy is None or _BUSY_BEFORE is None:
+        return None
+    return max(0.0, round((busy - _BUSY_BEFORE - (own - _OWN_BEFORE)) / max(now - _BEGAN, 1e-9), 2))
+
+
+def _busy_seconds() -> float | None:
+    """Return the seconds that all cores spent on any process, or that the hypervisor gave to another machine."""
+    try:
+        numbers = map(int, Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:9])
+        user, nice, system, _, _, irq, soft, stolen = numbers
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + soft + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+_BUSY_BEFORE, _OWN_BEFORE, _BEGAN = _busy_seconds(), _own_seconds(), time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 
 from podsquad.data.dataset import Questions, read_questions
 from podsquad.evaluation.report import read_metrics
+from podsquad.history import training_record
 from podsquad.stages.builders import read_publication
 from podsquad.stages.catalog import STAGES
 from tasks.reference import ArtifactReference
@@ -27,6 +28,7 @@ def report_run(profile: str, outcomes: Sequence[ArtifactReference], *, note: str
         "exact_match": metrics["exact_match"],
         "f1": metrics["f1"],
         "num_questions": metrics["num_questions"],
+        "emulated": bool(training_record(paths["train"]).get("emulated", False)),
         "is_published": publication is not None,
         "publication": publication["path"] if publication else None,
         "pointer": publication["pointer"] if publication else None,

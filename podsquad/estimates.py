@@ -10,6 +10,7 @@ from pathlib import Path
 from podsquad.config.settings import Settings
 from podsquad.data.arrow import read_layout
 from podsquad.errors import PodsquadError
+from podsquad.pod_estimates import pod_estimates
 from podsquad.runtimes.batch_plan import plan_batches, total_steps
 
 _FLOAT_BYTES = 4
@@ -30,9 +31,11 @@ def estimate(settings: Settings, features: Path | None, executable: Path | None)
 
     ``features`` and ``executable`` are the artifacts that they are counted in; without them little can be told.
     """
-    if features is None:
-        return (Estimate("steps", "not known yet", "the features are still to be made"),)
     try:
+        if settings.runtime.name == "ipu":
+            return tuple(Estimate(*figure) for figure in pod_estimates(settings, features)) + tuple(_disk(executable))
+        if features is None:
+            return (Estimate("steps", "not known yet", "the features are still to be made"),)
         return tuple(_arithmetic(settings, features)) + tuple(_sizes(executable))
     except PodsquadError as error:
         return (Estimate("steps", "not possible", error.what),)
@@ -62,8 +65,15 @@ def _sizes(executable: Path | None) -> Iterator[Estimate]:
         yield Estimate("memory", "not known yet", "the executable is still to be made")
         return
     plan = json.loads((executable / "plan.json").read_text(encoding="utf-8"))
-    memory, num_parameters = plan["memory"], plan["num_parameters"]
+    memory = plan["memory"]
     yield Estimate("memory of a step", f"{memory['total_bytes'] / 2**20:,.0f} MiB", memory["assumptions"])
+    yield from _disk(executable)
+
+
+def _disk(executable: Path | None) -> Iterator[Estimate]:
+    if executable is None:
+        return
+    num_parameters = json.loads((executable / "plan.json").read_text(encoding="utf-8"))["num_parameters"]
     # A checkpoint holds weights and two moments; while one is written the older ones are still there.
     disk_bytes = num_parameters * _FLOAT_BYTES * (3 * (_CHECKPOINTS_KEPT + 1) + 2)
     yield Estimate(

@@ -17,6 +17,7 @@ from podsquad.store.artifacts import Store
 from podsquad.store.keys import key_of
 
 Action = Literal["run", "reuse"]
+_COUNTED_IN: tuple[StageName, StageName] = ("tokenize", "compile")
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,16 @@ def make_plan(settings: Settings, refresh: frozenset[StageName] = frozenset()) -
     StoreError when the store cannot be read; what the pre-flight finds is in ``checks``.
     """
     store = Store(settings.store.path)
-    checks = run_checks(settings)
     digests: dict[StageName, str] = {}
     planned: dict[StageName, PlannedStage] = {}
     for name in STAGE_NAMES:
         planned[name] = _plan_stage(name, settings, store, digests, name in refresh, planned)
-    features, executable = planned["tokenize"].path, planned["compile"].path
+    features, executable = (Path(path) if (path := planned[name].path) else None for name in _COUNTED_IN)
     return Plan(
         profile=settings.profile,
         stages=tuple(planned.values()),
-        estimates=estimate(settings, Path(features) if features else None, Path(executable) if executable else None),
-        checks=checks,
+        estimates=estimate(settings, features, executable),
+        checks=run_checks(settings, features),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,13 @@ from pathlib import Path
 from podsquad.config.section import STAGE_NAMES
 from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named, from_os_error
-from podsquad.stages.catalog import STAGES
+from podsquad.pod import launcher_command, pod_checks
+from podsquad.runtimes.emulator import packages_for
+from podsquad.runtimes.ipu.checks import PodCheck
+from podsquad.runtimes.ipu.sdk import NO_SDK_DO, NO_SDK_WHY, check_versions
 from podsquad.stages.libraries import ABSENT, library_versions
 from podsquad.stages.resolved import key_settings, resolve_device, unpinned_names
+from podsquad.stages.runtimes import RUNTIMES
 
 LEAST_FREE_BYTES = 200 * 2**20
 
@@ -34,10 +40,18 @@ class Check:
         """Return the failed check that tells of ``error``."""
         return cls(name, False, error.what, error.why, error.do, type(error).__name__)
 
+    @classmethod
+    def of_pod(cls, check: PodCheck) -> Check:
+        """Return a check of the POD's plan as one of these."""
+        return cls(check.name, check.passed, check.found, check.why, check.do, "" if check.passed else "SettingsError")
 
-def run_checks(settings: Settings) -> tuple[Check, ...]:
-    """Run every check. Never raises: what is wrong is in the checks. Nothing is written."""
-    return tuple(
+
+def run_checks(settings: Settings, features: Path | None = None) -> tuple[Check, ...]:
+    """Run every check. Never raises: what is wrong is in the checks. Nothing is written.
+
+    ``features`` is the artifact that the run will train on, where it is there already.
+    """
+    checks = tuple(
         check
         for name, find in (
             ("store", lambda: _writable(settings.store.path, "store.path")),
@@ -49,6 +63,7 @@ def run_checks(settings: Settings) -> tuple[Check, ...]:
         )
         for check in [_checked(name, find)]
     )
+    return checks + _of_pod(settings, features) if settings.runtime.name == "ipu" else checks
 
 
 def first_failure(checks: tuple[Check, ...]) -> PodsquadError | None:
@@ -105,17 +120,84 @@ def _inputs(settings: Settings) -> str:
 
 
 def _runtime(settings: Settings) -> str:
-    names = STAGES["train"].runtime_libraries
-    versions = library_versions(names, settings.runtime.python)
-    if absent := [name for name in names if versions[name] == ABSENT]:
+    runtime = RUNTIMES[settings.runtime.name]
+    python = settings.runtime.python
+    if python is not None and not python.exists():
         raise SettingsError(
-            f"the runtime {settings.runtime.name} lacks {', '.join(absent)}",
-            why=f"its interpreter, {settings.runtime.python or 'this one'}, does not have them installed",
-            do='install them with: pip install "podsquad[torch]"',
+            f"runtime.python names {python}, which is not there",
+            why=f"it is looked for from {Path.cwd()}",
+            do=runtime.install,
         )
+    versions = library_versions(runtime.libraries, python)
+    absent = [name for name in runtime.libraries if versions[name] == ABSENT]
+    if settings.runtime.name == "ipu":
+        return _ipu(settings, versions, absent)
+    if absent:
+        raise _lacks(settings, absent)
     device = resolve_device(settings.runtime.device)
     reason = " (auto)" if settings.runtime.device == "auto" else ""
     return f"{settings.runtime.name} {versions['torch']} on {device}{reason}"
+
+
+def _ipu(settings: Settings, versions: dict[str, str], absent: list[str]) -> str:
+    found = f"ipu: optimum-graphcore {versions['optimum-graphcore']}, torch {versions['torch']}"
+    if settings.runtime.emulated:
+        packages_for(str(settings.runtime.python or sys.executable))  # raises SettingsError where there is a real one
+        if lacking := [name for name in absent if name != "poptorch"]:
+            raise _lacks(settings, lacking)
+        return f"{found}, poptorch emulated on this machine's CPU"
+    if "poptorch" in absent:
+        raise SettingsError(
+            f"there is no Poplar SDK: the runtime's interpreter, {settings.runtime.python or 'this one'}, has no "
+            "poptorch",
+            why=NO_SDK_WHY,
+            do=NO_SDK_DO,
+        )
+    if absent:
+        raise _lacks(settings, absent)
+    return f"{found}, SDK {check_versions(versions['poptorch'], versions['torch'])}"
+
+
+def _lacks(settings: Settings, absent: list[str]) -> SettingsError:
+    return SettingsError(
+        f"the runtime {settings.runtime.name} lacks {', '.join(absent)}",
+        why=f"its interpreter, {settings.runtime.python or 'this one'}, does not have them installed",
+        do=RUNTIMES[settings.runtime.name].install,
+    )
+
+
+def _of_pod(settings: Settings, features: Path | None) -> tuple[Check, ...]:
+    """Check the POD's plan, and that compiled programs can be kept."""
+    cache = _checked("executables", lambda: _writable_cache(settings))
+    try:
+        checks = [Check.of_pod(check) for check in pod_checks(settings, features)]
+        checks.append(_checked("hosts", lambda: _hosts(settings)))
+    except PodsquadError as error:
+        checks = [Check.failed("POD", error)]
+    return (cache, *checks)
+
+
+def _writable_cache(settings: Settings) -> str:
+    _writable(settings.store.path / "compile", "store.path")
+    temporary = Path(tempfile.gettempdir())
+    if not os.access(temporary, os.W_OK | os.X_OK):
+        raise StoreError(
+            f"the temporary folder {temporary} cannot be written",
+            why="the Poplar SDK keeps files there while it compiles",
+            do="set TMPDIR to a folder that this user may write to",
+        )
+    return "compiled programs are kept in the store, one folder for each graph"
+
+
+def _hosts(settings: Settings) -> str:
+    command = launcher_command(settings, "train")
+    if command and shutil.which(command[0]) is None:
+        raise SettingsError(
+            f"the plan takes several hosts, and {command[0]} is not on the PATH",
+            why="it starts the program on each of them, and comes with the Poplar SDK",
+            do="enable the SDK (source its enable.sh), or take a smaller ipu.pod",
+        )
+    return "under " + " ".join(command) if command else "one host"
 
 
 def _nearest_existing(path: Path) -> Path:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 import podsquad
+from podsquad.config.load import load_settings
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.stages import builders
 from podsquad.stages.catalog import STAGES
+from podsquad.stages.runtimes import runtime_modules
 from podsquad.store.source import CARRIERS, code_digests
 
 ROOT = Path(podsquad.__file__).parent.parent
@@ -22,15 +24,21 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in ("podsquad", "tasks", "flows")
     for path in sorted((ROOT / package).rglob("*.py"))
+    if "packages" not in path.parts  # of the emulation: they stand outside podsquad, in the place of the SDK's
 }
+EMULATION = sorted((ROOT / "podsquad/runtimes/emulator/packages").rglob("*.py"))
 OLD_PYTHON = (
     "podsquad.errors",
+    "podsquad.hub_errors",
     "podsquad.data.arrow",
     "podsquad.store.durable",
     "podsquad.runtimes.job",
     "podsquad.runtimes.order",
     "podsquad.runtimes.batch_plan",
     "podsquad.runtimes.checkpoints",
+    "podsquad.runtimes.torch.base_errors",
+    "podsquad.runtimes.emulator",
+    *(name for name in MODULES if name.startswith("podsquad.runtimes.ipu.")),
 )
 PREFECT_AND_ABOVE = ("prefect", "flows", "tasks")
 MAY_RUN_THE_FLOW = "podsquad.cli"  # and nothing else of Prefect: by one call, when it is asked to
@@ -97,7 +105,13 @@ def test_tasks_do_not_know_flows(module: str) -> None:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if matches(name, ("podsquad.runtimes",))])
 def test_runtimes_run_where_prefect_pydantic_and_datasets_are_absent(module: str) -> None:
-    allowed: tuple[str, ...] = ("podsquad.runtimes", "podsquad.errors", "podsquad.data.arrow", "podsquad.store.durable")
+    allowed: tuple[str, ...] = (
+        "podsquad.runtimes",
+        "podsquad.errors",
+        "podsquad.hub_errors",
+        "podsquad.data.arrow",
+        "podsquad.store.durable",
+    )
     if module == "podsquad.runtimes.launch":
         allowed = ("podsquad.runtimes.job", "podsquad.errors")
     found = set(imports(tree_of(module)))
@@ -110,6 +124,23 @@ def test_runtimes_run_where_prefect_pydantic_and_datasets_are_absent(module: str
     )
     if module in ("podsquad.runtimes.launch", "podsquad.runtimes.job"):
         assert tops(iter(found)) <= {"podsquad", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("path", EMULATION, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_emulation_stands_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
+    absolute = [node for node in ast.walk(tree) if not (isinstance(node, ast.ImportFrom) and node.level)]
+    named = {name for node in absolute if isinstance(node, ast.Import) for name in (each.name for each in node.names)}
+    named |= {node.module or "" for node in absolute if isinstance(node, ast.ImportFrom)}
+    assert tops(iter(named)) <= {
+        "poptorch",
+        "popart",
+        "torch",
+        "numpy",
+        "transformers",
+        "tqdm",
+        *sys.stdlib_module_names,
+    }
 
 
 @pytest.mark.parametrize("module", OLD_PYTHON)
@@ -174,8 +205,10 @@ def builder_of(stage: StageName) -> ast.FunctionDef:
     )
 
 
+@pytest.mark.parametrize("profile", ["demo", "pod16-emulated"])
 @pytest.mark.parametrize("stage", STAGE_NAMES)
-def test_a_stage_s_key_covers_every_module_that_its_builder_can_import(stage: StageName) -> None:
+def test_a_stage_s_key_covers_every_module_that_its_builder_can_import(stage: StageName, profile: str) -> None:
+    settings = load_settings(profile).settings
     builder = builder_of(stage)
     roots = {name for name in imports(builder) if matches(name, ("podsquad",))}
     verbs = {
@@ -184,11 +217,17 @@ def test_a_stage_s_key_covers_every_module_that_its_builder_can_import(stage: St
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_run"
         if isinstance(node.args[1], ast.Constant)
     }
-    assert bool(verbs) == bool(STAGES[stage].runtime_libraries)
-    roots |= {f"podsquad.runtimes.torch.{verb}" for verb in verbs}
+    verb = STAGES[stage].verb
+    assert verbs == ({verb} if verb else set())
+    roots |= {f"podsquad.runtimes.{settings.runtime.name}.{each}" for each in verbs}
     assert roots
     assert all(holds_something(root) for root in roots if root.startswith("podsquad.runtimes."))
-    assert closure(roots) <= set(code_digests(STAGES[stage].modules))
+    modules = STAGES[stage].modules + (runtime_modules(settings, verb) if verb else ())
+    assert closure(roots) <= set(code_digests(modules))
+    # A change of one runtime leaves the others' keys as they are.
+    other = {"torch": "podsquad.runtimes.ipu", "ipu": "podsquad.runtimes.torch"}[settings.runtime.name]
+    shared = {"podsquad.runtimes.torch.base_errors"}
+    assert {name for name in code_digests(modules) if matches(name, (other,))} <= shared
 
 
 def test_help_loads_nothing_heavy() -> None:

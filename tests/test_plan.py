@@ -26,7 +26,7 @@ def no_estimates(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return ()
 
     monkeypatch.setattr(plan, "estimate", estimate)
-    monkeypatch.setattr(plan, "run_checks", lambda settings: (Check("store", True, "fine"),))
+    monkeypatch.setattr(plan, "run_checks", lambda settings, features: (Check("store", True, "fine"),))
     return asked
 
 
@@ -164,5 +164,5 @@ def test_a_plan_is_json_and_clear_unless_a_check_fails(
     assert told["profile"] == "demo"
     assert told["is_clear"] is True
     assert [stage["stage"] for stage in told["stages"]] == list(STAGE_NAMES)
-    monkeypatch.setattr(plan, "run_checks", lambda settings: (Check("store", False, "full"),))
+    monkeypatch.setattr(plan, "run_checks", lambda settings, features: (Check("store", False, "full"),))
     assert not make_plan(fake_stages.settings()).is_clear

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import namedtuple
@@ -15,7 +16,7 @@ from podsquad import preflight
 from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, InputMissingError, SettingsError, StoreError
 from podsquad.preflight import Check, first_failure, run_checks
-from podsquad.stages.catalog import STAGES
+from podsquad.stages.runtimes import RUNTIMES
 from tests.stages.fakes import FakeStages
 
 ABSENT = {"data__source": "files", "data__train_file": __file__, "data__validation_file": "absent.json"}
@@ -23,7 +24,7 @@ ABSENT = {"data__source": "files", "data__train_file": __file__, "data__validati
 
 @pytest.fixture(autouse=True)
 def a_runtime_s_libraries(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STAGES, "train", replace(STAGES["train"], runtime_libraries=("torch",)))
+    monkeypatch.setitem(RUNTIMES, "torch", replace(RUNTIMES["torch"], libraries=("torch",)))
 
 
 def check(settings: Settings, name: str) -> Check:
@@ -91,7 +92,7 @@ def test_a_runtime_without_its_libraries(
     fake_stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("torch", "numpy", "safetensors")
-    monkeypatch.setitem(STAGES, "train", replace(STAGES["train"], runtime_libraries=names))
+    monkeypatch.setitem(RUNTIMES, "torch", replace(RUNTIMES["torch"], libraries=names))
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho \'{"torch": "absent", "numpy": "2.2", "safetensors": "absent"}\'\n')
     python.chmod(0o755)
@@ -120,3 +121,79 @@ def test_a_name_of_the_hub_without_a_commit_is_told(fake_stages: FakeStages) -> 
     assert found.passed
     assert "model.base should have a revision" in found.found
     assert "revision" not in check(fake_stages.settings(), "inputs").found
+
+
+POD = {"runtime__name": "ipu", "training__drop_last": True, "training__max_gradient_norm": None}
+
+
+def ipu_interpreter(folder: Path, **versions: str) -> Path:
+    """Make an interpreter that answers with these versions; it has no poptorch to import."""
+    told = dict.fromkeys(RUNTIMES["ipu"].libraries, "1.0") | {"poptorch": "absent"}
+    told |= {name.replace("_", "-"): version for name, version in versions.items()}
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\ncase \"$*\" in *find_spec*) echo ;; *) echo '{json.dumps(told)}' ;; esac\n")
+    python.chmod(0o755)
+    return python
+
+
+def test_without_sdk_and_emulation_both_ways_out_are_named(fake_stages: FakeStages, tmp_path: Path) -> None:
+    failed = check(fake_stages.settings(**POD, runtime__python=ipu_interpreter(tmp_path)), "runtime")
+    assert "there is no Poplar SDK" in failed.found
+    assert "docker/ipu.Dockerfile" in failed.do
+    assert "--profile pod16-emulated" in failed.do
+
+
+def test_an_emulation_needs_no_sdk(fake_stages: FakeStages, tmp_path: Path) -> None:
+    python = ipu_interpreter(tmp_path)
+    found = check(fake_stages.settings(**POD, runtime__emulated=True, runtime__python=python), "runtime")
+    assert found.passed
+    assert "emulated" in found.found
+
+
+def test_an_emulation_needs_the_rest(fake_stages: FakeStages, tmp_path: Path) -> None:
+    python = ipu_interpreter(tmp_path, optimum_graphcore="absent")
+    failed = check(fake_stages.settings(**POD, runtime__emulated=True, runtime__python=python), "runtime")
+    assert failed.found == "the runtime ipu lacks optimum-graphcore"
+    assert "make ipu-env" in failed.do
+
+
+def test_an_environment_that_is_not_made_yet_says_how(fake_stages: FakeStages) -> None:
+    failed = check(fake_stages.settings(**POD, runtime__emulated=True, runtime__python="absent/python"), "runtime")
+    assert failed.found == "runtime.python names absent/python, which is not there"
+    assert "make ipu-env" in failed.do
+
+
+@pytest.mark.parametrize(("torch", "passed"), [("2.0.1", True), ("2.13.0", False)])
+def test_the_sdk_s_versions_have_to_fit(torch: str, passed: bool, fake_stages: FakeStages, tmp_path: Path) -> None:
+    python = ipu_interpreter(tmp_path, poptorch="3.3.0", torch=torch)
+    found = check(fake_stages.settings(**POD, runtime__python=python), "runtime")
+    assert found.passed == passed
+    assert ("SDK 3.3" if passed else "needs torch 2.0.1") in found.found
+
+
+def test_the_pod_s_plan_is_checked(fake_stages: FakeStages, tmp_path: Path) -> None:
+    settings = fake_stages.settings(**POD, runtime__python=ipu_interpreter(tmp_path), ipu__replication=8)
+    failed = check(settings, "IPUs")
+    assert type(first_failure((failed,))) is SettingsError
+    assert "ipu.pod=pod32" in failed.do
+    assert check(settings, "executables").passed
+    assert check(settings, "hosts").found == "one host"
+    assert not any(each.name == "IPUs" for each in run_checks(fake_stages.settings()))
+
+
+def test_a_config_file_that_cannot_be_used_fails_the_pod_s_checks(fake_stages: FakeStages, tmp_path: Path) -> None:
+    (tmp_path / "ipu_config.json").write_text("[]")
+    settings = fake_stages.settings(
+        **POD, runtime__python=ipu_interpreter(tmp_path), ipu__config_file=tmp_path / "ipu_config.json"
+    )
+    assert "it holds no object" in check(settings, "POD").found
+
+
+def test_several_hosts_need_poprun(fake_stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pod = {"ipu__pod": "pod64", "ipu__ipus_per_host": 16, "training__batch_size": 1024}
+    settings = fake_stages.settings(**POD, **pod, runtime__python=ipu_interpreter(tmp_path))
+    assert "poprun is not on the PATH" in check(settings, "hosts").found
+    (tmp_path / "poprun").touch()
+    (tmp_path / "poprun").chmod(0o755)
+    assert check(settings, "hosts").found.startswith("under poprun --num-instances 4")

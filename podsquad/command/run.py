@@ -125,6 +125,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
     print_table(("stage", "state", "time", "key", "reason"), rows, right=("time",))
     print()
     print(f"exact match {report['exact_match']:.2f}, F1 {report['f1']:.2f} on {report['num_questions']:,} questions")
+    if report["emulated"]:
+        print("emulated    on this machine's CPU: no IPU was used, and no time here is an IPU's")
     print(f"store       {shown_path(Path(report['stages'][0]['path']).parents[1])}")
     print(f"published   {report['publication'] or 'nothing: the run was to end after evaluate'}")
     print(f"in          {report['seconds']:.1f} s")

@@ -24,6 +24,7 @@ class SettingsField:
     name: str
     description: str
     shapes: tuple[str, ...]  # the stages whose output it alters
+    ipu_shapes: tuple[str, ...]  # further stages, where the runtime is the IPUs'
     is_content: bool  # True: the value may be a path, and what lies there counts, not the path
     when: tuple[str, ...]  # another field and the value at which this one is read; empty: always
     may_be_none: bool
@@ -33,6 +34,12 @@ class SettingsField:
     def is_read(self, settings: Settings) -> bool:
         """Tell whether the field alters anything, given the others."""
         return not self.when or str(settings_fields()[self.when[0]].value_in(settings)) == self.when[1]
+
+    def shapes_in(self, settings: Settings) -> tuple[str, ...]:
+        """Return the stages whose output the field alters, given the others."""
+        if not self.is_read(settings):
+            return ()
+        return self.shapes + (self.ipu_shapes if settings.runtime.name == "ipu" else ())
 
     def value_in(self, settings: Settings) -> Any:
         """Return the field's value in ``settings``."""
@@ -53,7 +60,7 @@ def shaping_values(settings: Settings, stage: str) -> dict[str, Any]:
     dumped = settings.model_dump(mode="json")
     values = {}
     for name, field in settings_fields().items():
-        if stage in field.shapes and field.is_read(settings):
+        if stage in field.shapes_in(settings):
             value: Any = dumped
             for part in name.split("."):
                 value = value[part]
@@ -68,11 +75,12 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[SettingsField]:
             yield from _walk(annotation, f"{prefix}{name}.")
             continue
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        shapes = typing.cast(list[str], extra.get("shapes", []))
+        shapes, ipu_shapes = (typing.cast(list[str], extra.get(key, [])) for key in ("shapes", "ipu_shapes"))
         yield SettingsField(
             name=prefix + name,
             description=" ".join((info.description or "").split()),
             shapes=tuple(shapes),
+            ipu_shapes=tuple(ipu_shapes),
             is_content=bool(extra.get("content", False)),
             when=tuple(typing.cast(list[str], extra.get("when", []))),
             may_be_none=types.NoneType in typing.get_args(annotation),

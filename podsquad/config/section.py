@@ -22,15 +22,16 @@ def setting(
     shapes: tuple[StageName, ...],
     content: bool = False,
     when: tuple[str, str] | None = None,
+    ipu_shapes: tuple[StageName, ...] = (),
     **bounds: Any,
 ) -> Any:
     """Declare a settings field.
 
     ``shapes`` names the stages whose output it alters. ``content=True``: the value may be a path, and what counts
     for the key is the content found there, never the path itself. ``when`` names another field and the value at which
-    this one is read; at any other it alters nothing.
+    this one is read; at any other it alters nothing. ``ipu_shapes`` names further stages, for the runtime "ipu" alone.
     """
-    extra: Any = {"shapes": list(shapes), "content": content, "when": list(when or ())}
+    extra: Any = {"shapes": list(shapes), "content": content, "when": list(when or ()), "ipu_shapes": list(ipu_shapes)}
     return Field(default, json_schema_extra=extra, **bounds)
 
 

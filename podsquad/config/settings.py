@@ -8,11 +8,12 @@ from typing import Literal, get_args
 from pydantic import model_validator
 
 from podsquad.config.data_settings import DataSettings, FeatureSettings
+from podsquad.config.ipu_settings import IpuSettings
 from podsquad.config.publish_settings import PublishSettings
 from podsquad.config.section import Section, run_only
 from podsquad.config.training_settings import EvaluationSettings, ModelSettings, RuntimeSettings, TrainingSettings
 
-ProfileName = Literal["demo", "cpu", "gpu"]
+ProfileName = Literal["demo", "cpu", "gpu", "pod16", "pod16-emulated"]
 PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 
 
@@ -48,6 +49,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    ipu: IpuSettings = IpuSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     publish: PublishSettings = PublishSettings()
     retry: RetrySettings = RetrySettings()
@@ -63,5 +65,11 @@ class Settings(Section):
             raise ValueError(
                 f"features.stride {self.features.stride} leaves no room to advance in windows of features.max_length "
                 f"{self.features.max_length}: lower the stride"
+            )
+        unfit = {"torch": "float16", "ipu": "bfloat16"}[self.runtime.name]
+        if self.training.precision == unfit:
+            raise ValueError(
+                f"training.precision {unfit} is not for runtime.name {self.runtime.name}: set it to float32 or "
+                f"{'bfloat16' if self.runtime.name == 'torch' else 'float16'}"
             )
         return self

@@ -45,28 +45,31 @@ class TrainingSettings(Section):
     """Passes over the training features."""
     batch_size: int = setting(256, shapes=("compile", "train"), ge=1)
     """Features per optimizer step, over all devices."""
-    micro_batch_tokens: int = setting(8192, shapes=("compile", "train"), ge=64)
+    micro_batch_tokens: int = setting(8192, shapes=("compile", "train"), when=("runtime.name", "torch"), ge=64)
     """Most tokens that go through the model at once; a step's gradient does not depend on it but for rounding."""
     learning_rate: float = setting(6e-5, shapes=("train",), gt=0.0, le=1.0)
     """Peak learning rate."""
     warmup_share: float = setting(0.25, shapes=("train",), ge=0.0, lt=1.0)
     """Share of the steps over which the rate rises from 0 to its peak; it then falls linearly to 0."""
-    weight_decay: float = setting(0.01, shapes=("train",), ge=0.0)
-    """Decoupled weight decay of everything but biases and layer norms."""
+    weight_decay: float = setting(0.01, shapes=("train",), ipu_shapes=("compile",), ge=0.0)
+    """Decoupled weight decay of everything but biases and layer norms; a constant of an IPU's program."""
     beta1: float = setting(0.9, shapes=("train",), ge=0.0, lt=1.0)
     """Adam's decay of the first moment."""
     beta2: float = setting(0.999, shapes=("train",), ge=0.0, lt=1.0)
     """Adam's decay of the second moment."""
     epsilon: float = setting(1e-8, shapes=("train",), gt=0.0)
     """Adam's epsilon."""
-    max_gradient_norm: float | None = setting(None, shapes=("train",), gt=0.0)
-    """Clip the gradient to this norm; nothing: do not clip, as the reference run."""
+    max_gradient_norm: float | None = setting(None, shapes=("train",), when=("runtime.name", "torch"), gt=0.0)
+    """Clip the gradient to this norm; nothing: do not clip, as the reference run. IPUs cannot."""
     seed: int = setting(1984, shapes=("train",), ge=0, lt=2**63)
     """Seed of the order of samples, of new weights and of dropout."""
-    precision: Literal["float32", "bfloat16"] = setting("float32", shapes=("compile", "train", "evaluate"))
-    """Arithmetic of the model; weights and optimizer state are float32 in either."""
-    drop_last: bool = setting(False, shapes=("train",))
-    """Leave out an epoch's last, smaller batch, as the POD does."""
+    precision: Literal["float32", "bfloat16", "float16"] = setting("float32", shapes=("compile", "train", "evaluate"))
+    """Arithmetic of the model. bfloat16 is torch's alone, and keeps weights and optimizer state in float32; float16 is
+    the IPUs' alone, and keeps everything but Adam's second moment in float16."""
+    drop_last: bool = setting(False, shapes=("train",), when=("runtime.name", "torch"))
+    """Leave out an epoch's last, smaller batch, as the POD always does."""
+    balanced: bool = setting(False, shapes=("compile", "train"), when=("runtime.name", "torch"))
+    """Draw the features of a step so that all steps hold about as many tokens; otherwise as they come."""
     checkpoint_interval_steps: int = run_only(100, ge=1)
     """Optimizer steps between checkpoints."""
 
@@ -74,19 +77,29 @@ class TrainingSettings(Section):
 class RuntimeSettings(Section):
     """On what the model is compiled, trained and run."""
 
-    name: Literal["torch"] = setting("torch", shapes=("compile", "train", "evaluate"))
-    """The runtime."""
+    name: Literal["torch", "ipu"] = setting("torch", shapes=("compile", "train", "evaluate"))
+    """The runtime: torch on a CPU or a CUDA device, or optimum-graphcore on IPUs."""
+    emulated: bool = setting(False, shapes=("compile", "train", "evaluate"), when=("runtime.name", "ipu"))
+    """Run the IPUs' program on this machine's CPU, over an emulation of the Poplar SDK."""
     python: Path | None = run_only(None)
     """Interpreter of the runtime's environment; nothing: this one."""
-    device: Literal["auto", "cpu", "cuda"] = setting("auto", shapes=("compile", "train", "evaluate"))
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto", shapes=("compile", "train", "evaluate"), when=("runtime.name", "torch")
+    )
     """Device; "auto" takes CUDA where there is an NVIDIA device."""
-    formulation: Literal["packed", "padded"] = setting("packed", shapes=("compile", "train", "evaluate"))
+    formulation: Literal["auto", "packed", "padded"] = setting(
+        "auto", shapes=("compile", "train", "evaluate"), when=("runtime.name", "torch")
+    )
     """Sequences end to end without padding, or stock Hugging Face with padding: the oracle, and for encoders that
-    cannot run packed."""
-    compiled: Literal["auto", "always", "never"] = setting("auto", shapes=("compile", "train"))
+    cannot run packed; "auto" tries an encoder and takes packed where the logits stay the same."""
+    processes: int = setting(1, shapes=("compile", "train"), when=("runtime.name", "torch"), ge=1)
+    """Processes that train together, each on a CUDA device of its own or on its share of the CPU threads."""
+    compiled: Literal["auto", "always", "never"] = setting(
+        "auto", shapes=("compile", "train"), when=("runtime.name", "torch")
+    )
     """Compile the model's program; "auto" does on CUDA and decides for eager on the CPU."""
     threads: int | None = run_only(None, ge=1)
-    """CPU threads of the runtime; nothing: one per processor it may use."""
+    """CPU threads of the runtime, over all its processes; nothing: one per processor it may use."""
     hang_seconds: float = run_only(900.0, gt=0.0)
     """Stop a runtime that sends no event for this long."""
     exclusive: Literal["auto", "always", "never"] = run_only("auto")

@@ -155,7 +155,7 @@ def runtime_main(verbs: Mapping[str, Verb], arguments: List[str]) -> int:
         verbs[job.verb](job, events, stop)
         return 0
     except Exception as error:
-        failure = _explain(error)
+        failure = explain(error)
         events.failure(failure)
         if failure is not error:
             # After the event: on a full disk standard error, a file beside the checkpoints, takes nothing either.
@@ -165,7 +165,8 @@ def runtime_main(verbs: Mapping[str, Verb], arguments: List[str]) -> int:
         return failure.exit_code
 
 
-def _explain(error: Exception) -> PodsquadError:
+def explain(error: Exception) -> PodsquadError:
+    """Return the error that a runtime ends with for an exception of any kind."""
     if isinstance(error, PodsquadError):
         return error
     if isinstance(error, OSError):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _STDERR_LINES = 15
 _LONGEST_EVENT_BYTES = 1_000_000  # a child gone mad must not fill this process's memory
 _READ_BYTES = 2**16
 _LOOK_SECONDS = 0.5  # how often a silent child is looked at
+_HOME = ".podsquad-home"  # in the work folder: holds a link to this package and nothing else
+_MARK = re.compile(rb"^\[\d+,\d+\](<\w+>)?:? ?")  # mpirun's: job, rank, stream
 
 
 def run_job(
@@ -35,6 +38,7 @@ def run_job(
     runtime: str,
     *,
     python: Path | None = None,
+    launcher: Sequence[str] = (),
     hang_seconds: float = 900.0,
     stop_grace_seconds: float = STOP_GRACE_SECONDS,
     inherited: tuple[int, ...] = (),
@@ -44,9 +48,11 @@ def run_job(
     """Run ``job`` in ``podsquad.runtimes.<runtime>`` and return when it ended well.
 
     ``on_event`` gets every event but ``failure``, in order, in this thread, after ``on_start`` got the child's process
-    id. ``inherited`` are descriptors that the child keeps open while it lives. ``python`` None: this interpreter. The
-    job file and the child's standard error are kept in ``job.work`` until the next attempt. When this returns or
-    raises, the child and all of its process group are gone.
+    id. ``inherited`` are descriptors that the child keeps open while it lives. ``python`` None: this interpreter.
+    ``launcher`` is a command that starts the program, as poprun does on several hosts; it may mark the lines that it
+    passes on with ``[1,0]<stdout>:`` and add lines of its own, which become events of the kind log. The job file and
+    the child's standard error are kept in ``job.work`` until the next attempt. When this returns or raises, the child
+    and all of its process group are gone.
 
     Raises the error that the child named; TemporaryError when it was killed by a signal or sent no event for
     ``hang_seconds`` (it is then stopped); InternalError when it broke the protocol; SettingsError when ``python``
@@ -55,7 +61,7 @@ def run_job(
     work = Path(job.work)
     job_file, stderr_file = work / f"{job.verb}.job.json", work / f"{job.verb}.stderr.log"
     job.write(job_file)
-    command = [str(python or sys.executable), "-m", f"podsquad.runtimes.{runtime}", str(job_file)]
+    command = [*launcher, str(python or sys.executable), "-m", f"podsquad.runtimes.{runtime}", str(job_file)]
     with stderr_file.open("wb") as stderr:
         try:
             child = subprocess.Popen(
@@ -66,18 +72,20 @@ def run_job(
                 bufsize=0,
                 start_new_session=True,
                 pass_fds=inherited,
-                env=_environment(),
+                env=_environment(work),
             )
         except OSError as error:
             raise SettingsError(
                 f"cannot start the runtime {runtime} with {command[0]}: {error.strerror or error}",
-                do="set runtime.python to an interpreter that has the runtime's packages",
+                do="put it on the PATH; the Poplar SDK holds it"
+                if launcher
+                else "set runtime.python to an interpreter that has the runtime's packages",
             ) from error
     failure: PodsquadError | None = None
     exit_code = 0
     try:
         on_start(child.pid)
-        for event in _read_events(child, runtime, hang_seconds):
+        for event in _read_events(child, runtime, hang_seconds, is_launched=bool(launcher)):
             if event["event"] == "failure":
                 failure = _failure(event)
                 break
@@ -104,14 +112,22 @@ def run_job(
         raise _unexplained(exit_code, runtime, job.verb, stderr_file)
 
 
-def _environment() -> dict[str, str]:
-    # The child must find the podsquad that started it, whatever its working folder or interpreter.
-    home = str(Path(__file__).resolve().parents[2])
+def _environment(work: Path) -> dict[str, str]:
+    # The child must find the podsquad that started it, whatever its working folder or interpreter, and nothing else
+    # that lies beside it: where podsquad is installed, those are the libraries of this interpreter, not of the child's.
+    home = work / _HOME
+    home.mkdir(exist_ok=True)
+    link = home / "podsquad"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
+    # What the caller has there stays: the Poplar SDK's own script puts poptorch on it.
     path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{path}" if path else home, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{path}" if path else str(home), "PYTHONUNBUFFERED": "1"}
 
 
-def _read_events(child: subprocess.Popen[bytes], runtime: str, hang_seconds: float) -> Iterator[Mapping[str, Any]]:
+def _read_events(
+    child: subprocess.Popen[bytes], runtime: str, hang_seconds: float, *, is_launched: bool
+) -> Iterator[Mapping[str, Any]]:
     """Yield events until the stream ends. A last line without its end was cut short by a kill: it is left out."""
     begun = b""
     last_sign = time.monotonic()
@@ -126,7 +142,7 @@ def _read_events(child: subprocess.Popen[bytes], runtime: str, hang_seconds: flo
             return
         *lines, begun = (begun + (chunk or b"")).split(b"\n")
         for line in lines:
-            yield _event(line, runtime)
+            yield _event(line, runtime) if not is_launched else _passed_on(line, runtime)
         if len(begun) > _LONGEST_EVENT_BYTES:
             raise _no_event(begun, runtime)
         if lines:  # after the yield: the time that the events' handler takes is not the child's
@@ -149,6 +165,14 @@ def _event(line: bytes, runtime: str) -> Mapping[str, Any]:
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise _no_event(line, runtime)
     return event
+
+
+def _passed_on(line: bytes, runtime: str) -> Mapping[str, Any]:
+    """Read a line that came by way of a launcher, which marks lines and has something to say itself."""
+    content = _MARK.sub(b"", line)
+    if content.startswith(b"{"):
+        return _event(content, runtime)
+    return {"event": "log", "level": "debug", "message": line.decode("utf-8", "replace")}
 
 
 def _no_event(line: bytes, runtime: str) -> InternalError:

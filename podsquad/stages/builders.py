@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import DataError
+from podsquad.pod import launcher_command
 from podsquad.reporting import Reporter
 from podsquad.runtimes.guard import Claim, device_claimed
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
 from podsquad.stages.resolved import runtime_sections, tokenizer_settings
+from podsquad.stages.runtimes import Verb
 from podsquad.stages.stage import Building
 from podsquad.store.durable import write_json
 
@@ -43,7 +45,12 @@ def build_tokenize(building: Building) -> None:
 
 def build_compile(building: Building) -> None:
     """Make the executable."""
-    _run(building, "compile", {"features": building.inputs["tokenize"].path}, building.output)
+    inputs = {"features": building.inputs["tokenize"].path}
+    # Compiling for IPUs takes minutes, and a program does not depend on all that the stage's key does: the data, the
+    # code. The runtime looks among earlier executables for programs of the same graph.
+    if building.settings.runtime.name == "ipu" and (earlier := building.settings.store.path / "compile").is_dir():
+        inputs["earlier"] = earlier
+    _run(building, "compile", inputs, building.output)
 
 
 def build_train(building: Building) -> None:
@@ -134,7 +141,7 @@ def _training_record(model: Path) -> dict[str, Any]:
     return record
 
 
-def _run(building: Building, verb: str, inputs: Mapping[str, Path], output: Path) -> None:
+def _run(building: Building, verb: Verb, inputs: Mapping[str, Path], output: Path) -> None:
     runtime = building.settings.runtime
     job = Job(
         verb=verb,
@@ -148,6 +155,7 @@ def _run(building: Building, verb: str, inputs: Mapping[str, Path], output: Path
             job,
             runtime.name,
             python=runtime.python,
+            launcher=launcher_command(building.settings, verb),
             hang_seconds=runtime.hang_seconds,
             inherited=(*building.inherited, claim.handle) if claim else building.inherited,
             on_start=claim.tell if claim else lambda pid: None,
@@ -157,7 +165,8 @@ def _run(building: Building, verb: str, inputs: Mapping[str, Path], output: Path
 
 def _device(building: Building, verb: str, device: str) -> AbstractContextManager[Claim | None]:
     runtime = building.settings.runtime
-    if runtime.exclusive == "never" or (runtime.exclusive == "auto" and device == "cpu"):
+    is_offline = runtime.name == "ipu" and verb == "compile"  # no IPU is attached
+    if runtime.exclusive == "never" or (runtime.exclusive == "auto" and (device == "cpu" or is_offline)):
         return nullcontext()
     return device_claimed(
         device,

@@ -6,8 +6,6 @@ from podsquad.config.section import StageName
 from podsquad.stages import builders
 from podsquad.stages.stage import Stage
 
-_RUNTIME_LIBRARIES = ("torch", "transformers", "safetensors", "numpy", "pyarrow")
-
 STAGES: dict[StageName, Stage] = {
     stage.name: stage
     for stage in (
@@ -34,30 +32,30 @@ STAGES: dict[StageName, Stage] = {
             artifact="executable",
             format_version=1,
             inputs=("tokenize",),
-            modules=("podsquad.runtimes.torch.compile",),
+            modules=(),
             libraries=(),
             build=builders.build_compile,
-            runtime_libraries=_RUNTIME_LIBRARIES,
+            verb="compile",
         ),
         Stage(
             name="train",
             artifact="model",
             format_version=1,
             inputs=("tokenize", "compile"),
-            modules=("podsquad.runtimes.torch.train",),
+            modules=(),
             libraries=(),
             build=builders.build_train,
-            runtime_libraries=_RUNTIME_LIBRARIES,
+            verb="train",
         ),
         Stage(
             name="evaluate",
             artifact="evaluation",
             format_version=1,
             inputs=("download", "tokenize", "train"),
-            modules=("podsquad.runtimes.torch.predict", "podsquad.evaluation.report"),
+            modules=("podsquad.evaluation.report",),
             libraries=("numpy", "pyarrow", "matplotlib"),
             build=builders.build_evaluate,
-            runtime_libraries=_RUNTIME_LIBRARIES,
+            verb="predict",
         ),
         Stage(
             name="publish",

@@ -31,12 +31,20 @@ def tokenizer_settings(settings: Settings) -> FeatureSettings:
 
 def runtime_sections(settings: Settings) -> dict[str, Any]:
     """Return the sections that a runtime reads, as JSON values; base and device are resolved."""
-    dumped = settings.model_dump(mode="json", include={"model", "training", "runtime", "evaluation"})
+    sections = {"model", "training", "runtime", "evaluation"} | ({"ipu"} if settings.runtime.name == "ipu" else set())
+    dumped = settings.model_dump(mode="json", include=sections)
     if settings.model.base == DEMO:
         dumped["model"]["base"] = str(ENCODER_FOLDER)
     dumped["model"]["revision"] = settings.model.revision or KNOWN_REVISIONS.get(settings.model.base)
-    dumped["runtime"]["device"] = resolve_device(settings.runtime.device)
+    dumped["runtime"]["device"] = device_in_use(settings)
     return dumped
+
+
+def device_in_use(settings: Settings) -> str:
+    """Return what the runtime runs on: "cpu", "cuda" or "ipu"; an emulated IPU is a CPU."""
+    if settings.runtime.name == "ipu":
+        return "cpu" if settings.runtime.emulated else "ipu"
+    return resolve_device(settings.runtime.device)
 
 
 def resolve_device(device: str) -> str:

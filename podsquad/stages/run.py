@@ -14,6 +14,7 @@ from podsquad.reporting import Reporter
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.libraries import library_versions
 from podsquad.stages.resolved import key_settings
+from podsquad.stages.runtimes import runtime_libraries, runtime_modules
 from podsquad.stages.stage import Building
 from podsquad.store.artifacts import Artifact, Lookup, Store
 from podsquad.store.durable import write_json
@@ -37,15 +38,17 @@ def stage_ingredients(name: StageName, settings: Settings, input_digests: Mappin
     """Return what the output of a stage depends on. Raises InputMissingError, SettingsError."""
     stage = STAGES[name]
     libraries = library_versions(stage.libraries)
-    if stage.runtime_libraries:
-        runtime = library_versions(stage.runtime_libraries, settings.runtime.python)
+    modules = stage.modules
+    if stage.verb:
+        modules += runtime_modules(settings, stage.verb)
+        runtime = library_versions(runtime_libraries(settings), settings.runtime.python)
         libraries |= {f"runtime {library}": version for library, version in runtime.items()}
     return make_ingredients(
         stage=name,
         format_version=stage.format_version,
         settings=key_settings(settings, name),
         inputs={input_name: input_digests[input_name] for input_name in stage.inputs},
-        code=code_digests(stage.modules) | function_digest(stage.build),
+        code=code_digests(modules) | function_digest(stage.build),
         libraries=libraries,
     )
 

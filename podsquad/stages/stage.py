@@ -9,6 +9,7 @@ from pathlib import Path
 from podsquad.config.section import StageName
 from podsquad.config.settings import Settings
 from podsquad.reporting import Reporter
+from podsquad.stages.runtimes import Verb
 from podsquad.store.artifacts import Artifact, WhyStale, never_stale
 
 
@@ -47,7 +48,8 @@ class Stage:
     """The distributions of this interpreter whose versions shape its output."""
     build: Callable[[Building], None]
     """Fills the output folder. Raises errors of podsquad.errors."""
-    runtime_libraries: tuple[str, ...] = ()
-    """The same for the runtime's interpreter; empty: the stage starts no runtime."""
+    verb: Verb | None = None
+    """What the stage asks of the runtime, whose modules and libraries shape its output too (runtimes.py); None:
+    nothing."""
     why_stale: WhyStale = never_stale
     """Says why a whole artifact must not be reused: the world it tells of has changed."""

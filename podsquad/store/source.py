@@ -17,10 +17,12 @@ PACKAGE = "podsquad"
 # in its key by value, and the layout of what durable.py writes is the caller's.
 CARRIERS = (
     "podsquad.errors",
+    "podsquad.hub_errors",
     "podsquad.config.settings",
     "podsquad.config.section",
     "podsquad.config.data_settings",
     "podsquad.config.training_settings",
+    "podsquad.config.ipu_settings",
     "podsquad.config.publish_settings",
     "podsquad.config.fields",
     "podsquad.store.durable",

@@ -124,9 +124,9 @@ def test_the_profile_is_no_field_to_set() -> None:
 
 
 def test_an_unknown_profile_is_refused_with_those_that_are_there() -> None:
-    error = refused({}, profile="pod16")
-    assert error.what == "there is no profile 'pod16'"
-    assert error.do == "choose one of: demo, cpu, gpu"
+    error = refused({}, profile="pod15")
+    assert error.what == "there is no profile 'pod15'"
+    assert error.do == "choose one of: demo, cpu, gpu, pod16, pod16-emulated"
     assert refused({}, {"PODSQUAD_PROFILE": "../demo"}).what == "there is no profile '../demo'"
 
 
@@ -140,7 +140,11 @@ def test_an_unknown_profile_is_refused_with_those_that_are_there() -> None:
         ("training.epochs", "1.5"),
         ("training.batch_size", ""),
         ("training.seed", str(2**63)),
-        ("training.precision", "float16"),
+        ("training.precision", "float64"),
+        ("ipu.pod", "pod15"),
+        ("ipu.layers_per_ipu", "4,-1"),
+        ("ipu.layers_per_ipu", ""),
+        ("ipu.matmul_proportion", "1.5"),
         ("model.dropout", "1"),
         ("data.max_bad_share", "1.1"),
         ("features.max_length", "16"),

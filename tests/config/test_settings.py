@@ -6,9 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from podsquad.config.data_settings import DataSettings
+from podsquad.config.load import load_settings
 from podsquad.config.publish_settings import GateSettings
 from podsquad.config.settings import Settings
 from podsquad.config.training_settings import ModelSettings, TrainingSettings
+from podsquad.errors import SettingsError
 
 
 def test_settings_are_frozen() -> None:
@@ -59,3 +61,13 @@ def test_guarded_slices_are_a_list_or_a_text_with_commas(value: object, slices: 
 def test_what_cannot_be_a_slice_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="names no slice: write view:slice or a view"):
         GateSettings(guarded_slices=(name,))
+
+
+@pytest.mark.parametrize(("runtime", "precision"), [("torch", "float16"), ("ipu", "bfloat16")])
+def test_each_runtime_has_its_own_16_bits(runtime: str, precision: str) -> None:
+    with pytest.raises(SettingsError, match=f"training.precision {precision} is not for runtime.name {runtime}"):
+        load_settings("demo", {"runtime.name": runtime, "training.precision": precision})
+    other = {"float16": "bfloat16", "bfloat16": "float16"}[precision]
+    assert (
+        load_settings("demo", {"runtime.name": runtime, "training.precision": other}).settings.runtime.name == runtime
+    )

@@ -100,7 +100,48 @@ def test_gives_the_runtime_its_job(bench: Bench) -> None:
         "work": str(bench.work),
         "settings": {"a": ["ü", None]},
     }
-    assert Path(event["home"]) == HOME
+    assert [path.name for path in Path(event["home"]).iterdir()] == ["podsquad"]
+    assert (Path(event["home"]) / "podsquad").resolve() == HOME / "podsquad"
+
+
+def test_what_lies_beside_the_package_is_not_on_the_runtime_s_path(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where podsquad is installed, those are the libraries of another interpreter.
+    monkeypatch.setenv("PYTHONPATH", "/of/the/sdk")
+    bench.run(RAW + "say(event='log', path=os.environ['PYTHONPATH'].split(os.pathsep))")
+    path = bench.events[0]["path"]
+    assert path[1:] == ["/of/the/sdk"]
+    assert not (Path(path[0]) / "tests").exists()
+    bench.run(RAW + "say(event='log', again=True)")
+    assert bench.events[-1]["again"]
+
+
+def test_a_launcher_stands_before_the_program_and_may_mark_its_lines(tmp_path: Path) -> None:
+    launcher = tmp_path / "poprun"
+    launcher.write_text('#!/bin/sh\necho "+ topology"\nshift 2\n"$@" | sed "s/^/[1,0]<stdout>:/"\n')
+    launcher.chmod(0o755)
+    events: list[Mapping[str, Any]] = []
+    work = tmp_path / "work"
+    work.mkdir()
+    run_job(
+        Job("train", {}, str(work), str(work), {}),
+        "ipu",
+        python=make_interpreter(tmp_path, RAW + "say(event='log', message='from the program')"),
+        launcher=[str(launcher), "--num-instances", "2"],
+        on_event=events.append,
+    )
+    assert events == [
+        {"event": "log", "level": "debug", "message": "+ topology"},
+        {"event": "log", "message": "from the program"},
+    ]
+
+
+def test_a_launcher_that_is_not_there(tmp_path: Path) -> None:
+    job = Job("train", {}, str(tmp_path), str(tmp_path), {})
+    with pytest.raises(SettingsError, match="cannot start the runtime ipu with poprun-is-not-here") as caught:
+        run_job(job, "ipu", launcher=["poprun-is-not-here"], on_event=lambda event: None)
+    assert "Poplar SDK" in caught.value.do
 
 
 def test_events_of_any_text_and_of_nearly_a_megabyte_pass(bench: Bench) -> None:

@@ -89,7 +89,7 @@ def fake_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStages:
             stage,
             modules=(),
             libraries=(),
-            runtime_libraries=(),
+            verb=None,
             build=fakes.builder(name),
             why_stale=why_stale if name == "publish" else never_stale,
         )

@@ -39,7 +39,8 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
     def run_job(job: Job, runtime: str, **options: Any) -> None:
         assert runtime == "torch"
-        assert options.keys() == {"python", "hang_seconds", "inherited", "on_start", "on_event"}
+        assert options.keys() == {"python", "launcher", "hang_seconds", "inherited", "on_start", "on_event"}
+        assert options["launcher"] == []
         guarded.append([os.readlink(f"/proc/self/fd/{handle}") for handle in options["inherited"]])
         assert list(Path(job.output).iterdir()) == []
         seen.append(job)

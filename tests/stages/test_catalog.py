@@ -9,6 +9,7 @@ import pytest
 from podsquad.config.fields import settings_fields
 from podsquad.config.section import STAGE_NAMES
 from podsquad.stages.catalog import STAGES
+from podsquad.stages.runtimes import RUNTIMES
 
 
 def test_the_stages_are_those_of_the_settings_in_the_order_of_a_run() -> None:
@@ -30,5 +31,5 @@ def test_every_stage_is_shaped_by_some_setting() -> None:
 @pytest.mark.parametrize("name", STAGE_NAMES)
 def test_the_libraries_of_a_stage_are_distributions(name: str) -> None:
     stage = next(stage for stage in STAGES.values() if stage.name == name)
-    for library in (*stage.libraries, *stage.runtime_libraries):
+    for library in (*stage.libraries, *(RUNTIMES["torch"].libraries if stage.verb else ())):
         assert importlib.metadata.version(library)

@@ -22,6 +22,7 @@ from podsquad.stages.resolved import (
     tokenizer_settings,
 )
 from podsquad.stages.run import stage_ingredients
+from podsquad.stages.runtimes import RUNTIMES
 from podsquad.store.keys import key_of
 from tests.stages.fakes import FakeStages
 from tests.stages.test_libraries import another_spelling_of_this_interpreter
@@ -73,6 +74,8 @@ OTHER_VALUES: dict[str, Any] = {
     "runtime.python": another_spelling_of_this_interpreter(),
     "runtime.device": "cuda",
     "runtime.formulation": "padded",
+    "runtime.processes": 2,
+    "training.balanced": True,
     "runtime.compiled": "never",
     "runtime.threads": 3,
     "runtime.hang_seconds": 7.0,
@@ -82,13 +85,38 @@ OTHER_VALUES: dict[str, Any] = {
     "runtime.exclusive": "always",
     "runtime.exclusive_wait_seconds": 1.0,
     "runtime.lock_folder": "elsewhere",
+    "runtime.name": "ipu",
+    "runtime.emulated": True,
+    "ipu.pod": "pod32",
+    "ipu.ipus_per_host": 8,
+    "ipu.ipus_per_replica": 2,
+    "ipu.layers_per_ipu": (1, 1),
+    "ipu.replication": 2,
+    "ipu.gradient_accumulation": 8,
+    "ipu.micro_batch": 2,
+    "ipu.device_iterations": 2,
+    "ipu.inference_replication": 2,
+    "ipu.inference_micro_batch": 4,
+    "ipu.inference_device_iterations": 2,
+    "ipu.loss_scaling": 128.0,
+    "ipu.stochastic_rounding": False,
+    "ipu.bias_correction": False,
+    "ipu.half_partials": False,
+    "ipu.matmul_proportion": (0.5,),
+    "ipu.recompute": False,
+    "ipu.replicated_tensor_sharding": False,
+    "ipu.optimizer_state_offchip": True,
+    "ipu.embedding_serialization": 2,
+    "ipu.config_file": "<file>",
+    "ipu.hosts": ("a", "b"),
+    "ipu.partition": "p",
     "publish.folder": "elsewhere",
     "publish.name": "other",
     "retry.retries": 0,
     "retry.delay_seconds": 0.0,
     "retry.stage_timeout_seconds": 60.0,
 }
-ONE_VALUE = {"runtime.name", "publish.target"}  # of them there is no other valid value yet
+ONE_VALUE = {"publish.target"}  # of them there is no other valid value yet
 
 
 @pytest.fixture(autouse=True)
@@ -142,9 +170,10 @@ def test_a_setting_changes_the_keys_of_the_stages_that_it_shapes_and_no_others(
 @pytest.mark.parametrize("name", [name for name, field in settings_fields().items() if field.when])
 def test_a_setting_that_is_not_read_changes_no_key(name: str, fake_stages: FakeStages, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("{}")
-    others = {"data.source": "hub", "features.tokenizer": "demo", "model.base": "demo"}
+    others = {"data.source": "hub", "features.tokenizer": "demo", "model.base": "demo", "runtime.name": "ipu"}
     condition, value = settings_fields()[name].when
-    before = changed(fake_stages.settings(), condition, others[condition] if others[condition] != value else "demo")
+    other_condition = "torch" if value == "ipu" else others[condition] if others[condition] != value else "demo"
+    before = changed(fake_stages.settings(), condition, other_condition)
     other = OTHER_VALUES[name]
     after = changed(before, name, tmp_path / "file" if other == "<file>" else other)
     assert keys_of(before) == keys_of(after)
@@ -152,7 +181,7 @@ def test_a_setting_that_is_not_read_changes_no_key(name: str, fake_stages: FakeS
 
 def test_a_runtime_with_the_same_libraries_has_the_same_keys_wherever_it_lies() -> None:
     # With the real stages' libraries: fake_stages leaves them out.
-    names = STAGES["train"].runtime_libraries
+    names = RUNTIMES["torch"].libraries
     assert library_versions(names, another_spelling_of_this_interpreter()) == library_versions(names)
 
 
@@ -305,3 +334,26 @@ def test_another_name_of_the_hub_without_a_commit_is_told(fake_stages: FakeStage
     assert resolved.unpinned_names(fake_stages.settings(model__base=str(tmp_path))) == []
     pinned = fake_stages.settings(model__base="someone/encoder", model__revision="0123abc")
     assert resolved.unpinned_names(pinned) == []
+
+
+def test_weight_decay_is_a_constant_of_an_ipu_s_program(fake_stages: FakeStages) -> None:
+    def changed_stages(**settings: Any) -> set[str]:
+        old, new = (keys_of(fake_stages.settings(**settings, training__weight_decay=decay)) for decay in (0.01, 0.02))
+        return {stage for stage in STAGE_NAMES if old[stage] != new[stage]}
+
+    assert changed_stages() == {"train"}
+    assert changed_stages(runtime__name="ipu") == {"compile", "train"}
+
+
+def test_neither_rate_nor_seed_nor_loss_scaling_shapes_an_ipu_s_executable(fake_stages: FakeStages) -> None:
+    plain = keys_of(fake_stages.settings(runtime__name="ipu"))
+    for name, value in (("training__learning_rate", 2e-3), ("training__seed", 7), ("ipu__loss_scaling", 128.0)):
+        other = keys_of(fake_stages.settings(runtime__name="ipu", **{name: value}))
+        assert {stage for stage in STAGE_NAMES if plain[stage] != other[stage]} == {"train"}
+
+
+@pytest.mark.parametrize(("emulated", "device"), [(True, "cpu"), (False, "ipu")])
+def test_an_emulated_ipu_is_a_cpu(emulated: bool, device: str, fake_stages: FakeStages) -> None:
+    sections = runtime_sections(fake_stages.settings(runtime__name="ipu", runtime__emulated=emulated))
+    assert sections["runtime"]["device"] == device
+    assert sections["ipu"]["layers_per_ipu"] == [0, 4, 4, 4]

@@ -16,6 +16,7 @@ from podsquad.runtimes.torch.device import set_up
 from podsquad.runtimes.torch.model import load_config
 from podsquad.runtimes.torch.plan import PLAN_FILE, make_plan
 from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, warm_up
+from podsquad.runtimes.torch.static import static_size_of
 from podsquad.store.durable import write_json
 
 
@@ -31,15 +32,19 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
     layout = read_layout(job.inputs["features"])
     config = load_config(job.settings["model"], layout)
     stop.raise_if_set("nothing was planned yet")
-    plan = make_plan(job.settings, layout, config)
+    features = Features(job.inputs["features"], "train")
+    plan = make_plan(job.settings, layout, config, features.input_ids.lengths)
     for name in ("formulation", "compiled", "micro_batch_tokens"):
         events.decision(name, plan[name]["value"], plan[name]["reason"])
+    size = static_size_of(plan)
+    if size is not None:
+        events.decision("static size", f"{size.tokens:,} tokens", plan["static_size"]["reason"])
     events.log(f"memory: about {plan['memory']['total_bytes'] / 2**20:,.0f} MiB ({plan['memory']['assumptions']})")
     programs = output / PROGRAMS_FOLDER
     programs.mkdir()
-    if plan["compiled"]["value"]:
+    if size is not None:
         stop.raise_if_set("nothing was compiled yet")
-        warm_up(job.settings, config, layout, Features(job.inputs["features"], "train"), device, programs)
+        warm_up(job.settings, config, layout, features, size, device, programs)
     write_json(output / PLAN_FILE, plan)
     (output / "record").mkdir()
     write_json(output / "record" / "compile.json", {"seconds": round(time.monotonic() - began, 3)})

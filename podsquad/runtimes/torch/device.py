@@ -18,11 +18,13 @@ from podsquad.errors import SettingsError
 def set_up(runtime: Mapping[str, Any]) -> torch.device:
     """Set the threads, deterministic algorithms and quiet libraries for this process, and return the device.
 
-    ``runtime`` is the settings' section. Raises SettingsError when the device is not there.
+    ``runtime`` is the settings' section; several processes share its threads. Raises SettingsError when the device is
+    not there.
     """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(runtime.get("threads") or len(os.sched_getaffinity(0)))
+    threads = runtime["threads"] or len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, threads // runtime["processes"]))
     if runtime["device"] == "cuda":
         if not torch.cuda.is_available():
             raise SettingsError(

@@ -13,13 +13,16 @@ from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
 from transformers.models.roberta.configuration_roberta import RobertaConfig
 
 from podsquad.errors import InputMissingError, SettingsError
-from podsquad.runtimes.torch.attention import PACKED_ATTENTION, PADDED_ATTENTION, register_packed_attention
+from podsquad.runtimes.torch.attention import attention_of
 from podsquad.runtimes.torch.base_errors import explain_load_error
 
 SCRATCH = "scratch"
 # Encoders made like fairseq's RoBERTa count positions from padding_idx + 1 (transformers' create_position_ids).
 _COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text")
-_DROPOUT_NAMES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+_DROPOUT_NAMES = (
+    *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
+    *("embedding_dropout", "mlp_dropout", "classifier_dropout"),  # ModernBERT's
+)
 
 
 def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
@@ -39,7 +42,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
             raise explain_load_error(error, model["base"], model["revision"]) from error
     if model["dropout"] is not None:
         for name in _DROPOUT_NAMES:
-            if hasattr(config, name):
+            if getattr(config, name, None) is not None:
                 setattr(config, name, model["dropout"])
     check_fit(config, layout, model["base"])
     return config
@@ -81,22 +84,9 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int, formulation
     return built
 
 
-def load_trained(folder: Path, layout: Mapping[str, Any], formulation: str) -> Any:
-    """Return the model that a training saved in ``folder``, float32, in evaluation mode.
-
-    Raises InputMissingError when it is not there and SettingsError when it does not fit the features.
-    """
-    section = {"base": str(folder), "revision": None, "dropout": None}
-    config = load_config(section, layout)
-    return build_model(section, config, seed=0, formulation=formulation).eval()
-
-
-def attention_of(formulation: str) -> str:
-    """Return the attention implementation that "packed" or "padded" needs, ready for use."""
-    if formulation == "packed":
-        register_packed_attention()
-        return PACKED_ATTENTION
-    return PADDED_ATTENTION
+def trained_section(folder: Path) -> dict[str, Any]:
+    """Return a ``model`` section that names what a training saved in ``folder``."""
+    return {"base": str(folder), "revision": None, "dropout": None}
 
 
 def first_position(config: Any) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+_KINDS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps for each parameter
 
 
 def warmup_steps(total_steps: int, warmup_share: float) -> int:
@@ -73,10 +75,22 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, arrays
     """Put back what ``optimizer_arrays`` returned. Raises KeyError when a parameter's state is missing."""
     for name, parameter in model.named_parameters():
         state = {}
-        for kind in ("step", "exp_avg", "exp_avg_sq"):
+        for kind in _KINDS:
             value = torch.from_numpy(arrays[f"{name}/{kind}"].copy())
             state[kind] = value.to(parameter.device)
         optimizer.state[parameter] = state
+
+
+def share_optimizer(
+    model: nn.Module, optimizer: torch.optim.Optimizer, share: Callable[[Iterable[torch.Tensor]], None]
+) -> None:
+    """Give every rank the first rank's state; ``share`` overwrites tensors with the first rank's."""
+    for parameter in model.parameters():
+        state = optimizer.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        share(state[kind] for kind in _KINDS)
 
 
 def all_finite(parameters: Iterable[torch.Tensor]) -> bool:

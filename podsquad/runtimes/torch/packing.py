@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from podsquad.data.arrow import Features
+from podsquad.runtimes.torch.static import StaticSize
 
 # Attention runs over groups of neighbours that differ by at most this many tokens: fewer calls cost more padding.
 # On two CPU cores 8, 16, 32 and "all" were within 10 % of each other at 110 +- 25 tokens and 128 wide, 32 the best.
@@ -37,10 +39,18 @@ class Group:
     places: Tensor | None = None
     mask: Tensor | None = None
 
+    def to(self, device: torch.device) -> Group:
+        """Return the same on ``device``."""
+        tokens, places, mask = (_move(tensor, device) for tensor in (self.tokens, self.places, self.mask))
+        return replace(self, tokens=tokens, places=places, mask=mask)
+
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the sequences of a packed buffer lie; ``boundaries`` (num_sequences + 1,) int32 are cu_seqlens."""
+    """Where the sequences of a packed buffer lie; ``boundaries`` (num_sequences + 1,) int32 are cu_seqlens.
+
+    ``groups`` is empty where a compiled program takes the buffer: it has no room for what differs from step to step.
+    """
 
     groups: tuple[Group, ...]
     boundaries: Tensor
@@ -53,7 +63,8 @@ class MicroBatch:
 
     Packed: ``input_ids`` is (1, num_tokens) with ``packing``; padded: (num_sequences, longest) with
     ``attention_mask``. ``row_tokens`` (num_sequences, longest) is the place of each token in the flattened logits
-    and ``row_mask`` tells which of them exist: the rows a softmax is taken over.
+    and ``row_mask`` tells which of them exist: the rows a softmax is taken over. Of a static size, there are rows
+    for sequences that are not there: of one token, whose loss for label 0 is 0, and so is its gradient.
     """
 
     input_ids: Tensor
@@ -69,27 +80,18 @@ class MicroBatch:
         """Return the same on ``device``."""
         if device.type == "cpu":
             return self
-
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
         packing = self.packing
         if packing is not None:
-            groups = tuple(
-                replace(group, tokens=move(group.tokens), places=move(group.places), mask=move(group.mask))
-                for group in packing.groups
-            )
-            packing = Packing(groups, packing.boundaries.to(device), packing.longest)
-        return MicroBatch(
-            self.input_ids.to(device, non_blocking=True),
-            move(self.position_ids),
-            move(self.token_type_ids),
-            move(self.attention_mask),
-            packing,
-            self.row_tokens.to(device, non_blocking=True),
-            self.row_mask.to(device, non_blocking=True),
-            self.lengths,
-        )
+            groups = tuple(group.to(device) for group in packing.groups)
+            packing = Packing(groups, to_device(packing.boundaries, device), packing.longest)
+        names = ("input_ids", "position_ids", "token_type_ids", "attention_mask", "row_tokens", "row_mask")
+        moved: dict[str, Any] = {name: _move(getattr(self, name), device) for name in names}
+        return replace(self, packing=packing, **moved)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on ``device``. A GPU is not waited for: the copy is queued, from memory that stays in place."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def take_sequences(features: Features, rows: np.ndarray) -> list[np.ndarray]:
@@ -104,32 +106,40 @@ def pack(
     first_position: int,
     type_starts: np.ndarray | None = None,
     spread_tokens: int = GROUP_SPREAD_TOKENS,
+    size: StaticSize | None = None,
+    filler_id: int = 0,
 ) -> MicroBatch:
     """Put sequences end to end.
 
     ``first_position`` is the position id of each sequence's first token (RoBERTa's is 2, BERT's 0). ``type_starts``:
     from which token of each sequence on the token type is 1; None: the model takes none. Neighbours should be of
-    similar length.
+    similar length. ``size``: fill up to it with sequences of the token ``filler_id``; they must fit in.
     """
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-    boundaries = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=boundaries[1:])
-    within = np.arange(boundaries[-1]) - np.repeat(boundaries[:-1], lengths)
-    types = None if type_starts is None else within >= np.repeat(type_starts, lengths)
-    longest = int(lengths.max())
+    every_length = lengths if size is None else _filled(lengths, size)
+    boundaries = np.zeros(len(every_length) + 1, np.int64)
+    np.cumsum(every_length, out=boundaries[1:])
+    within = np.arange(boundaries[-1]) - np.repeat(boundaries[:-1], every_length)
+    ids = np.full(boundaries[-1], filler_id, np.int64)
+    ids[: lengths.sum()] = np.concatenate(sequences)
+    types = None
+    if type_starts is not None:
+        types = np.zeros(len(ids), np.int64)
+        types[: lengths.sum()] = within[: lengths.sum()] >= np.repeat(type_starts, lengths)
+    longest, num_rows = (int(lengths.max()), len(lengths)) if size is None else (size.longest, size.sequences)
     columns = np.arange(longest)
-    mask = columns < lengths[:, None]
-    # Places past a sequence's end point at its first token; the mask hides what stands there.
-    row_tokens = np.where(mask, boundaries[:-1, None] + columns, boundaries[:-1, None])
+    row_lengths, row_starts = np.ones(num_rows, np.int64), np.zeros(num_rows, np.int64)
+    row_lengths[: len(lengths)], row_starts[: len(lengths)] = lengths, boundaries[: len(lengths)]
+    mask = columns < row_lengths[:, None]
+    groups = group_sequences(lengths, spread_tokens) if size is None else ()
     return MicroBatch(
-        input_ids=torch.from_numpy(np.concatenate(sequences).astype(np.int64))[None],
+        input_ids=torch.from_numpy(ids)[None],
         position_ids=torch.from_numpy(within + first_position)[None],
-        token_type_ids=None if types is None else torch.from_numpy(types.astype(np.int64))[None],
+        token_type_ids=None if types is None else torch.from_numpy(types)[None],
         attention_mask=None,
-        packing=Packing(
-            _group(lengths, boundaries, spread_tokens), torch.from_numpy(boundaries.astype(np.int32)), longest
-        ),
-        row_tokens=torch.from_numpy(row_tokens),
+        packing=Packing(groups, torch.from_numpy(boundaries.astype(np.int32)), longest),
+        # Places past a sequence's end point at its first token; the mask hides what stands there.
+        row_tokens=torch.from_numpy(row_starts[:, None] + np.where(mask, columns, 0)),
         row_mask=torch.from_numpy(mask),
         lengths=lengths,
     )
@@ -156,7 +166,10 @@ def pad(sequences: Sequence[np.ndarray], *, pad_token_id: int, type_starts: np.n
     )
 
 
-def _group(lengths: np.ndarray, boundaries: np.ndarray, spread_tokens: int) -> tuple[Group, ...]:
+def group_sequences(lengths: np.ndarray, spread_tokens: int = GROUP_SPREAD_TOKENS) -> tuple[Group, ...]:
+    """Return groups that cover a buffer of sequences of these lengths in order; those of no token are left out."""
+    lengths = lengths[lengths > 0]
+    boundaries = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     groups = []
     first = 0
     while first < len(lengths):
@@ -169,6 +182,21 @@ def _group(lengths: np.ndarray, boundaries: np.ndarray, spread_tokens: int) -> t
         groups.append(_make_group(lengths[first:past], int(boundaries[first]), int(boundaries[past]), longest))
         first = past
     return tuple(groups)
+
+
+def _filled(lengths: np.ndarray, size: StaticSize) -> np.ndarray:
+    """Return the lengths of all sequences that fill a buffer of that size: the given, filler, and empty ones."""
+    every = np.zeros(size.most_sequences, np.int64)
+    every[: len(lengths)] = lengths
+    full, rest = divmod(size.tokens - int(lengths.sum()), size.longest)
+    every[len(lengths) : len(lengths) + full] = size.longest
+    if rest:
+        every[len(lengths) + full] = rest
+    return every
+
+
+def _move(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else to_device(tensor, device)
 
 
 def _make_group(lengths: np.ndarray, first: int, past: int, longest: int) -> Group:

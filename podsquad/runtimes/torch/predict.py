@@ -17,7 +17,8 @@ from podsquad.runtimes.batch_plan import micro_batches
 from podsquad.runtimes.job import Events, Job, StopRequest
 from podsquad.runtimes.torch.device import arithmetic, set_up
 from podsquad.runtimes.torch.linear import use_onednn
-from podsquad.runtimes.torch.model import load_trained
+from podsquad.runtimes.torch.model import build_model, load_config, trained_section
+from podsquad.runtimes.torch.probe import decide_formulation
 from podsquad.runtimes.torch.reader import InputForm, token_logits
 from podsquad.store.durable import durable_file
 
@@ -34,8 +35,10 @@ def predict_job(job: Job, events: Events, stop: StopRequest) -> None:
     device = set_up(settings["runtime"])
     features_folder = Path(job.inputs["features"])
     layout, features = read_layout(features_folder), Features(features_folder, "validation")
-    formulation = settings["runtime"]["formulation"]
-    model = load_trained(Path(job.inputs["model"]) / MODEL_FOLDER, layout, formulation).to(device)
+    folder = Path(job.inputs["model"]) / MODEL_FOLDER
+    config = load_config(trained_section(folder), layout)
+    formulation, _ = decide_formulation(settings["runtime"]["formulation"], config)
+    model = build_model(trained_section(folder), config, seed=0, formulation=formulation).eval().to(device)
     if device.type == "cpu":
         use_onednn(model)
     form = InputForm.of(model.config, layout, formulation)

@@ -1,11 +1,10 @@
 """Compiled programs: torch.compile's cache folder as an artifact.
 
-Compiled are the parts of a layer without attention (the feed-forward halves and what adds and normalises): one program
-of dynamic length serves every layer and every micro-batch. Attention stays outside: its groups have other shapes in
-every step.
+Compiled is the whole model for micro-batches of one static size: one program for the forward and one for the backward
+pass, with attention as one operator in it (flat_attention.py). The loss, the optimizer and prediction stay eager.
 
 The folder that TORCHINDUCTOR_CACHE_DIR names is relocatable on the same processor and torch; a training works on a
-copy of its own, since the compiler writes there.
+copy of its own, since the compiler writes there. (torch.compiler.save_cache_artifacts leaves out the compiled C++.)
 """
 
 from __future__ import annotations
@@ -21,39 +20,37 @@ import torch
 from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
 
 from podsquad.data.arrow import Features
-from podsquad.errors import SettingsError
-from podsquad.runtimes.batch_plan import micro_batches
+from podsquad.runtimes.torch.attention import attention_of
 from podsquad.runtimes.torch.device import arithmetic
-from podsquad.runtimes.torch.model import attention_of
 from podsquad.runtimes.torch.reader import InputForm, summed_loss
+from podsquad.runtimes.torch.static import StaticSize, deal
 
 PROGRAMS_FOLDER = "programs"
-# transformers names the parts of its BERT-like layers so: BertIntermediate, RobertaSelfOutput, RobertaOutput.
-_PARTS = ("Intermediate", "SelfOutput", "Output")
 
 
-def use_programs(programs: Path, work: Path) -> None:
+def use_programs(programs: Path, work: Path, rank: int = 0) -> None:
     """Let this process compile from a writable copy of ``programs`` in ``work``. Call it before compiling."""
-    copy = work / PROGRAMS_FOLDER
+    copy = work / (PROGRAMS_FOLDER if rank == 0 else f"{PROGRAMS_FOLDER}-{rank}")
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(programs, copy)
     _point_to(copy)
 
 
-def compile_parts(model: Any) -> int:
-    """Compile the parts of ``model`` without attention, in place, and return how many there are.
+def compile_model(model: Any) -> None:
+    """Let ``model`` be compiled whole, in place, when it is first called; names and weights stay as they are.
 
-    Names and weights stay as they are; nothing is compiled before the first call. Raises SettingsError where no part
-    is known.
+    What cannot be compiled whole raises when it is called, instead of running in parts that wait for each other.
     """
-    parts = [part for part in model.modules() if type(part).__name__.endswith(_PARTS) and hasattr(part, "dense")]
-    if not parts:
-        raise SettingsError(
-            f"podsquad knows no part of {type(model).__name__} that it could compile", do="set runtime.compiled=never"
-        )
-    for part in parts:
-        part.compile(dynamic=True)
-    return len(parts)
+    # Ranks exchange gradients after the whole backward pass: cut into buckets, there would be many programs.
+    torch._dynamo.config.optimize_ddp = False
+    model.compile(dynamic=False, fullgraph=True)
+
+
+def num_compiled_anew() -> int:
+    """Return how many programs this process compiled because they were not in the folder."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["inductor"]["fxgraph_cache_miss"])
 
 
 def warm_up(
@@ -61,29 +58,29 @@ def warm_up(
     config: Any,
     layout: Mapping[str, Any],
     features: Features,
+    size: StaticSize,
     device: torch.device,
     programs: Path,
 ) -> None:
-    """Fill ``programs`` by real forward and backward passes over features of the first step, with new weights."""
+    """Fill ``programs`` by a real forward and backward pass over features of that size, with new weights."""
     _point_to(programs)
-    training, formulation = settings["training"], settings["runtime"]["formulation"]
+    training = settings["training"]
     model = AutoModelForQuestionAnswering.from_config(
-        config, attn_implementation=attention_of(formulation), dtype=torch.float32
+        config, attn_implementation=attention_of("packed"), dtype=torch.float32
     )
     model.to(device).train()
-    compile_parts(model)
-    form = InputForm.of(config, layout, formulation)
+    compile_model(model)
+    form = InputForm.of(config, layout, "packed", size)
     rows = np.arange(min(training["batch_size"], len(features)))
-    pieces = micro_batches(features.input_ids.lengths[rows], training["micro_batch_tokens"], padded=not form.packed)
-    # Two sizes, so that the length is seen to vary.
-    for piece in (pieces[0], pieces[0][: -(-len(pieces[0]) // 2)]):
-        batch = form.take(features, rows[piece]).to(device)
-        labels = torch.zeros(len(piece), dtype=torch.int64, device=device)
-        with arithmetic(device, training["precision"]):
-            loss = summed_loss(model, batch, labels, labels)
-        loss.backward()
+    piece = deal(features.input_ids.lengths[rows], size)[0]
+    batch = form.take(features, rows[piece]).to(device)
+    labels = torch.zeros(len(batch.row_mask), dtype=torch.int64, device=device)
+    with arithmetic(device, training["precision"]):
+        loss = summed_loss(model, batch, labels, labels)
+    loss.backward()
 
 
 def _point_to(folder: Path) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
     os.environ["TORCHINDUCTOR_FX_GRAPH_CACHE"] = "1"
+    os.environ["TORCHINDUCTOR_AUTOGRAD_CACHE"] = "1"

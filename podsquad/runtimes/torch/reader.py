@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from podsquad.data.arrow import Features
 from podsquad.runtimes.torch.model import first_position, takes_token_types
 from podsquad.runtimes.torch.packing import MicroBatch, pack, pad, take_sequences
+from podsquad.runtimes.torch.static import StaticSize
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,26 @@ class InputForm:
     first_position: int
     takes_token_types: bool
     pad_token_id: int
+    size: StaticSize | None = None
+    """Of every packed micro-batch; None: as long as its sequences."""
 
     @classmethod
-    def of(cls, config: Any, layout: Mapping[str, Any], formulation: str) -> InputForm:
+    def of(cls, config: Any, layout: Mapping[str, Any], formulation: str, size: StaticSize | None = None) -> InputForm:
         """Return the form for a transformers config and a features layout; ``formulation``: packed or padded."""
         padding = config.pad_token_id if config.pad_token_id is not None else 0
-        return cls(formulation == "packed", first_position(config), takes_token_types(config, layout), padding)
+        return cls(formulation == "packed", first_position(config), takes_token_types(config, layout), padding, size)
 
     def batch(self, sequences: Sequence[np.ndarray], type_starts: np.ndarray) -> MicroBatch:
         """Return the micro-batch of sequences; ``type_starts`` tells where each one's context begins."""
         types = type_starts if self.takes_token_types else None
         if self.packed:
-            return pack(sequences, first_position=self.first_position, type_starts=types)
+            return pack(
+                sequences,
+                first_position=self.first_position,
+                type_starts=types,
+                size=self.size,
+                filler_id=self.pad_token_id,
+            )
         return pad(sequences, pad_token_id=self.pad_token_id, type_starts=types)
 
     def take(self, features: Features, rows: np.ndarray) -> MicroBatch:

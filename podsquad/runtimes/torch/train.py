@@ -26,8 +26,11 @@ from podsquad.runtimes.torch.fingerprint import training_fingerprint
 from podsquad.runtimes.torch.linear import use_onednn
 from podsquad.runtimes.torch.model import build_model, load_config
 from podsquad.runtimes.torch.plan import check_plan, read_plan
-from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_parts, use_programs
+from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_model, use_programs
+from podsquad.runtimes.torch.ranks import Ranks, find_meeting, leave, meet, open_meeting, rank_device
 from podsquad.runtimes.torch.reader import InputForm
+from podsquad.runtimes.torch.siblings import Siblings
+from podsquad.runtimes.torch.static import static_size_of
 from podsquad.runtimes.torch.trainer import Trainer
 from podsquad.store.durable import canonical_json, write_bytes, write_json
 
@@ -40,49 +43,73 @@ def train_job(job: Job, events: Events, stop: StopRequest) -> None:
 
     Goes on from the newest whole checkpoint of the same training in ``job.work``. On the CPU, and on one CUDA device
     with deterministic kernels, the result has the same bytes however often it was stopped or killed on the way, for
-    the same number of threads.
+    the same number of threads and processes. With ``runtime.processes`` above 1 it starts the others, and ends this
+    process with a failure event when one of them is lost.
 
     Raises StoppedError after a checkpoint when a stop is asked for, DivergedError when the loss or the weights are
     no numbers, DataError or SettingsError for inputs that do not fit, and what loading the base model raises.
     """
+    size = job.settings["runtime"]["processes"]
+    device = rank_device(job.settings["runtime"], set_up(job.settings["runtime"]), 0)
+    if size == 1:
+        _train(job, events, stop, device, Ranks())
+        return
+    meeting = open_meeting(size)
+    with Siblings(job, size, meeting.port, events, stop):
+        _train(job, events, stop, device, meet(meeting, 0, size, device))
+        leave()
+
+
+def train_as_sibling(job: Job, events: Events, stop: StopRequest, rank: int, port: int) -> None:
+    """Take part as the rank ``rank`` in the training of the first one, which waits at ``port``. Writes nothing."""
+    size = job.settings["runtime"]["processes"]
+    device = rank_device(job.settings["runtime"], set_up(job.settings["runtime"]), rank)
+    _train(job, events, stop, device, meet(find_meeting(port, size), rank, size, device))
+    leave()
+
+
+def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ranks: Ranks) -> None:
     features_folder, executable = Path(job.inputs["features"]), Path(job.inputs["executable"])
     settings, training = job.settings, job.settings["training"]
-    device = set_up(settings["runtime"])
     layout = read_layout(features_folder)
     plan = read_plan(executable)
     batches = check_plan(plan, settings, layout)
     features = Features(features_folder, "train")
     steps = total_steps(batches, training["epochs"], training["drop_last"])
     config = load_config(settings["model"], layout)
-    formulation = settings["runtime"]["formulation"]
+    formulation, size = plan["formulation"]["value"], static_size_of(plan)
     model = build_model(settings["model"], config, seed=training["seed"], formulation=formulation)
-    checkpoints = Checkpoints(
-        Path(job.work) / "checkpoints", training_fingerprint(settings, plan, features_folder, model), events.log
-    )
+    fingerprint = training_fingerprint(settings, plan, features_folder, model)
     if plan["compiled"]["value"]:
-        use_programs(executable / PROGRAMS_FOLDER, Path(job.work))
-        compile_parts(model)
+        use_programs(executable / PROGRAMS_FOLDER, Path(job.work), ranks.rank)
+        compile_model(model)
     elif device.type == "cpu" and (num_layers := use_onednn(model)):
         events.decision("products", "oneDNN", f"{num_layers} linear layers on the CPU: never slower than MKL there")
     trainer = Trainer(
         model=model.to(device),
-        form=InputForm.of(config, layout, formulation),
+        form=InputForm.of(config, layout, formulation, size),
         features=features,
         training=training,
         batches=batches,
         num_steps=steps,
         device=device,
+        ranks=ranks,
     )
     resumed_from = 0
-    if (checkpoint := checkpoints.newest()) is not None:
-        trainer.restore(checkpoint)
-        resumed_from = checkpoint.step
-        events.log(f"going on from the checkpoint of step {checkpoint.step} of {steps}")
+    checkpoints = None
+    if ranks.is_first:
+        checkpoints = Checkpoints(Path(job.work) / "checkpoints", fingerprint, events.log)
+        if (checkpoint := checkpoints.newest()) is not None:
+            trainer.restore(checkpoint)
+            resumed_from = checkpoint.step
+            events.log(f"going on from the checkpoint of step {checkpoint.step} of {steps}")
+    trainer.join()
     began = time.monotonic()
     trainer.run(checkpoints, events, stop)
     seconds = time.monotonic() - began
-    _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
-    _write_records(trainer, job, device, resumed_from, seconds)
+    if ranks.is_first:
+        _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
+        _write_records(trainer, job, device, formulation, resumed_from, seconds)
 
 
 def _write_model(trainer: Trainer, tokenizer: Path, output: Path) -> None:
@@ -94,12 +121,16 @@ def _write_model(trainer: Trainer, tokenizer: Path, output: Path) -> None:
         shutil.copyfile(path, folder / path.name)
 
 
-def _write_records(trainer: Trainer, job: Job, device: torch.device, resumed_from: int, seconds: float) -> None:
+def _write_records(
+    trainer: Trainer, job: Job, device: torch.device, formulation: str, resumed_from: int, seconds: float
+) -> None:
     output, history, training = Path(job.output), trainer.history, job.settings["training"]
     lines = "".join(canonical_json(entry) + "\n" for entry in history)
     write_bytes(output / "history.jsonl", lines.encode("utf-8"))
     losses = [entry["loss"] for entry in history]
-    write_json(output / "training.json", _made(trainer, losses, training, device))
+    made = _made(trainer, losses, training, device)
+    made |= {"formulation": formulation, "processes": job.settings["runtime"]["processes"]}
+    write_json(output / "training.json", made)
     (output / "record").mkdir()
     num_features = trainer.features_between(resumed_from, len(history))
     record: Mapping[str, Any] = {

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from podsquad.data.arrow import Features
 from podsquad.errors import DivergedError, InternalError
-from podsquad.runtimes.batch_plan import BatchPlan, micro_batches
+from podsquad.runtimes.batch_plan import BatchPlan
 from podsquad.runtimes.checkpoints import Checkpoint, Checkpoints
 from podsquad.runtimes.job import Events, StopRequest
-from podsquad.runtimes.order import Ledger, epoch_order, mix, step_features
+from podsquad.runtimes.order import Ledger
 from podsquad.runtimes.torch.device import arithmetic
+from podsquad.runtimes.torch.feeder import Feeder
 from podsquad.runtimes.torch.optimizer import (
     all_finite,
     learning_rate_at,
@@ -24,18 +26,22 @@ from podsquad.runtimes.torch.optimizer import (
     optimizer_arrays,
     restore_optimizer,
     set_learning_rate,
+    share_optimizer,
     warmup_steps,
 )
+from podsquad.runtimes.torch.ranks import Ranks
 from podsquad.runtimes.torch.reader import InputForm, summed_loss
 
 MODEL_GROUP, OPTIMIZER_GROUP = "model", "optimizer"
+# A GPU's losses are looked at every so many steps: each look waits for it, and between looks it never waits for us.
+GPU_LOOK_STEPS = 20
 
 
 class Trainer:
-    """One training on one device. Its state after a step is a pure function of what it was made with and the step.
+    """One training, or one rank's part of it. Its state after a step is a pure function of what it was made with.
 
-    ``model`` is changed in place. Randomness (dropout) is drawn from (seed, step), so that no generator's state has
-    to be carried over a resume.
+    ``model`` is changed in place. Randomness (dropout) is drawn from (seed, step, rank), so that no generator's state
+    has to be carried over a resume.
     """
 
     def __init__(
@@ -48,41 +54,49 @@ class Trainer:
         batches: BatchPlan,
         num_steps: int,
         device: torch.device,
+        ranks: Ranks | None = None,
     ) -> None:
         self.model = model
         self.features = features
         self.history: list[dict[str, Any]] = []
         self.ledger = Ledger()
         self.num_steps = num_steps
-        self._form = form
+        self.feeder = Feeder(features, form, batches, training, device, ranks or Ranks())
+        self._ranks = ranks or Ranks()
+        self._reader = model
         self._training = training
         self._batches = batches
         self._device = device
-        self._steps_per_epoch = batches.steps_per_epoch(training["drop_last"])
         self._num_warmup = warmup_steps(num_steps, training["warmup_share"])
         self._optimizer = make_optimizer(model, training)
-        self._lengths = features.input_ids.lengths
-        self._labels = np.stack((features.start_position, features.end_position)).astype(np.int64)
-        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
+        self._unseen: list[Tensor] = []  # losses of the last entries of the history, still on the device
 
     @property
     def step(self) -> int:
         """Steps done."""
         return len(self.history)
 
-    def rows_of(self, step: int) -> np.ndarray:
-        """Return the features of a step, counted from 0."""
-        epoch, within = divmod(step, self._steps_per_epoch)
-        if self._order[0] != epoch:
-            self._order = (epoch, epoch_order(self._training["seed"], epoch, len(self.features)))
-        return step_features(self._order[1], within, self._batches.batch_size)
-
     def features_between(self, first: int, past: int) -> int:
         """Return how many features the steps from ``first`` to before ``past`` consume."""
-        return sum(len(self.rows_of(step)) for step in range(first, past))
+        return sum(len(self.feeder.rows_of(step)) for step in range(first, past))
 
-    def run(self, checkpoints: Checkpoints, events: Events, stop: StopRequest) -> None:
-        """Do the steps that are left, with checkpoints on the way.
+    def join(self) -> None:
+        """Begin to train together with the other ranks, from the first one's state. One rank alone does nothing."""
+        if self._ranks.size == 1:
+            return
+        step = self._ranks.share_number(self.step)
+        if not self._ranks.is_first:
+            self._restore_history(step, [{"step": done + 1, "loss": math.nan} for done in range(step)])
+        find_unused = self._run_for_nothing()
+        self._reader = self._ranks.wrap(self.model, find_unused=find_unused)
+        if step:
+            share_optimizer(self.model, self._optimizer, self._ranks.share_tensors)
+        # Gradients are summed in buckets, which are settled after the first pass: in a training that was stopped as in
+        # one that was not, steps shall find them as they stay.
+        self._run_for_nothing()
+
+    def run(self, checkpoints: Checkpoints | None, events: Events, stop: StopRequest) -> None:
+        """Do the steps that are left, with checkpoints on the way; a rank that is not the first has none.
 
         Raises StoppedError when a stop is asked for, after a checkpoint, and DivergedError when a loss, or a weight
         that would go into a checkpoint or the result, is NaN or infinite.
@@ -92,35 +106,36 @@ class Trainer:
         began, consumed = time.monotonic(), 0
         saved = self.step
         while self.step < self.num_steps:
-            if stop:
+            if not self._do_step(stop):
+                stop.set("another rank was asked to stop")
+                self._look()
                 if self.step > saved:
                     self._save(checkpoints, events)
                 stop.raise_if_set(f"step {self.step} of {self.num_steps} is saved")
-            entry = self._do_step(stop)
-            if entry is None:
+            consumed += len(self.feeder.rows_of(self.step - 1))
+            saves = self.step % interval == 0 and self.step < self.num_steps
+            if not (self._is_time_to_look() or saves):
                 continue
-            consumed += len(self.rows_of(entry["step"] - 1))
+            self._look()
             speed = consumed / max(time.monotonic() - began, 1e-9)
             left = (self.num_steps - self.step) * self._batches.batch_size / speed
             events.progress(
                 self.step,
                 self.num_steps,
-                loss=entry["loss"],
-                learning_rate=entry["learning_rate"],
+                loss=self.history[-1]["loss"],
+                learning_rate=self.history[-1]["learning_rate"],
                 samples_per_second=round(speed, 3),
                 seconds_left=round(left, 1),
             )
-            if self.step % interval == 0 and self.step < self.num_steps:
+            if saves:
                 self._save(checkpoints, events)
                 saved = self.step
         self._refuse_bad_weights()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take over a checkpoint's state. Raises InternalError when its ledger is not that of this order of samples."""
-        ledger = Ledger()
-        for step in range(checkpoint.step):
-            self._enter(ledger, self.rows_of(step))
-        if ledger.digest != checkpoint.state["ledger"]:
+        self._restore_history(checkpoint.step, list(checkpoint.state["history"]))
+        if self.ledger.digest != checkpoint.state["ledger"]:
             raise InternalError(
                 f"the checkpoint of step {checkpoint.step} consumed other features than this training would have",
                 why="its ledger differs though its fingerprint does not: a bug in the order of samples",
@@ -130,73 +145,116 @@ class Trainer:
             for name, tensor in self.model.state_dict().items():
                 tensor.copy_(torch.from_numpy(checkpoint.arrays[MODEL_GROUP][name]))
         restore_optimizer(self.model, self._optimizer, checkpoint.arrays[OPTIMIZER_GROUP])
-        self.ledger = ledger
-        self.history = list(checkpoint.state["history"])
 
-    def _do_step(self, stop: StopRequest) -> dict[str, Any] | None:
-        """Do one step and return its entry of the history; None, and nothing is changed, when a stop is asked for."""
+    def _restore_history(self, step: int, history: list[dict[str, Any]]) -> None:
+        self.ledger = Ledger()
+        for done in range(step):
+            self._enter(self.feeder.rows_of(done))
+        self.history = history
+
+    def _do_step(self, stop: StopRequest) -> bool:
+        """Do one step; False, and nothing is changed, when a stop is asked for, of this rank or another."""
         step = self.step
-        rows = self.rows_of(step)
+        rows = self.feeder.rows_of(step)
         rate = learning_rate_at(step, self.num_steps, self._num_warmup, self._training["learning_rate"])
-        torch.manual_seed(mix(self._training["seed"], step) >> 1)
+        torch.manual_seed(self._ranks.random_seed(self._training["seed"], step))
         loss = self._add_gradients(rows, stop)
         if loss is None:
             self._optimizer.zero_grad(set_to_none=True)
-            return None
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss of step {step + 1} of {self.num_steps} is {loss}", rate)
+            return False
+        self._unseen.append(loss)
+        self.history.append({"step": step + 1, "loss": None, "learning_rate": rate})
+        if self._device.type == "cpu":
+            self._look()  # costs nothing there, and spares the weights
         if self._training["max_gradient_norm"] is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._training["max_gradient_norm"])
         set_learning_rate(self._optimizer, rate)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._enter(self.ledger, rows)
-        entry = {"step": step + 1, "loss": loss, "learning_rate": rate}
-        self.history.append(entry)
-        return entry
+        self._enter(rows)
+        return True
 
-    def _add_gradients(self, rows: np.ndarray, stop: StopRequest) -> float | None:
-        """Run the step's micro-batches forward and backward; return the mean loss over its sequences.
+    def _add_gradients(self, rows: np.ndarray, stop: StopRequest) -> Tensor | None:
+        """Run the step's micro-batches forward and backward; return the mean loss over its sequences, on the device.
 
-        None when a stop is asked for meanwhile: a step of a large batch on a CPU takes longer than a stop may.
+        None when a stop is asked for meanwhile: a step of a large batch on a CPU takes longer than a stop may. Ranks
+        have the same answer: they agree before the micro-batch in whose backward pass they exchange gradients.
         """
-        pieces = micro_batches(self._lengths[rows], self._batches.micro_batch_tokens, padded=not self._form.packed)
+        pieces = self.feeder.pieces(rows)
+        weight = 1 / len(rows)
+        if not pieces:  # fewer features than ranks: run one that does not count, for the others' sake
+            pieces, weight = [rows[:1]], 0.0
         total = torch.zeros((), device=self._device)
-        for piece in pieces:
-            if stop:
+        for number, piece in enumerate(pieces):
+            is_last = number == len(pieces) - 1
+            if is_last and self._ranks.agree(bool(stop)):
                 return None
-            batch = self._form.take(self.features, rows[piece]).to(self._device)
-            starts, ends = torch.from_numpy(self._labels[:, rows[piece]]).to(self._device)
-            with arithmetic(self._device, self._training["precision"]):
-                loss = summed_loss(self.model, batch, starts, ends) / len(rows)
-            loss.backward()
-            total += loss.detach()
-        return float(total)
+            if is_last:
+                total += self._pass(piece, weight)
+            elif not stop:
+                with self._ranks.apart(self._reader):
+                    total += self._pass(piece, weight)
+        return self._ranks.sum(total)
 
-    def _enter(self, ledger: Ledger, rows: np.ndarray) -> None:
-        ledger.enter(rows, self.features.question_index[rows])
+    def _pass(self, piece: np.ndarray, weight: float) -> Tensor:
+        """Run one micro-batch forward and backward; return its weighted loss."""
+        batch, starts, ends = self.feeder.take(piece)
+        with arithmetic(self._device, self._training["precision"]):
+            loss = summed_loss(self._reader, batch, starts, ends) * weight
+        # Ranks average their gradients, whose sum is the step's.
+        (loss * self._ranks.size).backward()
+        return loss.detach()
 
-    def _save(self, checkpoints: Checkpoints, events: Events) -> None:
+    def _run_for_nothing(self) -> bool:
+        """Run one feature forward and backward and forget it; return whether a parameter took no part in it."""
+        self.model.train()
+        self._pass(self.feeder.rows_of(0)[:1], 0.0)
+        lacks = any(parameter.grad is None for parameter in self.model.parameters() if parameter.requires_grad)
+        self._optimizer.zero_grad(set_to_none=True)
+        return lacks
+
+    def _is_time_to_look(self) -> bool:
+        return self._device.type == "cpu" or self.step % GPU_LOOK_STEPS == 0 or self.step == self.num_steps
+
+    def _look(self) -> None:
+        """Fetch the losses that are still on the device. Raises DivergedError for the first that is no number."""
+        if not self._unseen:
+            return
+        losses: list[float] = torch.stack(self._unseen).tolist()
+        self._unseen = []
+        for entry, loss in zip(self.history[-len(losses) :], losses, strict=True):
+            entry["loss"] = loss
+            if not math.isfinite(loss):
+                what = f"the loss of step {entry['step']} of {self.num_steps} is {loss}"
+                raise self._diverged(what, entry["step"], entry["learning_rate"])
+
+    def _enter(self, rows: np.ndarray) -> None:
+        self.ledger.enter(rows, self.features.question_index[rows])
+
+    def _save(self, checkpoints: Checkpoints | None, events: Events) -> None:
         self._refuse_bad_weights()
+        if checkpoints is None:
+            return
         weights = {name: tensor.detach().cpu().numpy() for name, tensor in self.model.state_dict().items()}
         arrays = {MODEL_GROUP: weights, OPTIMIZER_GROUP: optimizer_arrays(self.model, self._optimizer)}
         state = {
             "ledger": self.ledger.digest,
             "history": self.history,
-            "random": "torch.manual_seed from (training.seed, step) before every step: nothing to carry",
+            "random": "torch.manual_seed from (training.seed, step, rank) before every step: nothing to carry",
         }
         checkpoints.save(self.step, arrays, state)
         events.checkpoint(self.step)
 
     def _refuse_bad_weights(self) -> None:
         if not all_finite(self.model.parameters()):
-            raise self._diverged(f"a weight is NaN or infinite after step {self.step} of {self.num_steps}", None)
+            what = f"a weight is NaN or infinite after step {self.step} of {self.num_steps}"
+            raise self._diverged(what, self.step + 1, None)
 
-    def _diverged(self, what: str, rate: float | None) -> DivergedError:
-        losses = ", ".join(f"{entry['loss']:.4g}" for entry in self.history[-3:]) or "none"
+    def _diverged(self, what: str, step: int, rate: float | None) -> DivergedError:
+        before = ", ".join(f"{entry['loss']:.4g}" for entry in self.history[max(step - 4, 0) : step - 1]) or "none"
         at = "" if rate is None else f" at learning rate {rate:.3g}"
         return DivergedError(
             what + at,
-            why=f"often a learning rate that is too high; the losses before: {losses}. No checkpoint was written",
+            why=f"often a learning rate that is too high; the losses before: {before}. No checkpoint was written",
             do="lower training.learning_rate, raise training.warmup_share, or set training.max_gradient_norm=1.0",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import RobertaConfig, RobertaForCausalLM, RobertaModel
@@ -12,8 +13,8 @@ from transformers import RobertaConfig, RobertaForCausalLM, RobertaModel
 from podsquad.errors import DiskFullError, InputMissingError, PodsquadError, SettingsError, TemporaryError
 from podsquad.runtimes.torch.base_errors import explain_load_error
 from podsquad.runtimes.torch.device import set_up
-from podsquad.runtimes.torch.model import build_model, load_config, load_trained
-from podsquad.runtimes.torch.plan import count_parameters, decide_compiled, make_plan, probe_packed
+from podsquad.runtimes.torch.model import build_model, load_config, trained_section
+from podsquad.runtimes.torch.plan import count_parameters, decide_compiled, make_plan
 from tests.runtimes.torch.made_up import MAX_LENGTH, PAD, VOCAB_SIZE, make_settings
 
 LAYOUT: dict[str, Any] = {
@@ -27,7 +28,7 @@ LAYOUT: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def _quiet() -> None:
-    set_up({"device": "cpu", "threads": 1})
+    set_up({"device": "cpu", "threads": 1, "processes": 1})
 
 
 def tiny_config(**changes: Any) -> RobertaConfig:
@@ -154,41 +155,37 @@ def test_code_beside_the_weights_is_not_run(tmp_path: Path) -> None:
 def test_a_trained_model_comes_back(tmp_path: Path) -> None:
     model = build(save_encoder(tmp_path / "encoder"))
     model.save_pretrained(tmp_path / "trained")
-    again = load_trained(tmp_path / "trained", LAYOUT, "packed")
-    assert not again.training
+    section = trained_section(tmp_path / "trained")
+    again = build_model(section, load_config(section, LAYOUT), seed=0, formulation="packed")
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
     with pytest.raises(InputMissingError):
-        load_trained(tmp_path / "nothing", LAYOUT, "packed")
-
-
-def test_the_probe_passes_an_encoder_that_can_run_packed() -> None:
-    assert probe_packed(tiny_config()) < 1e-5
-
-
-def test_the_probe_refuses_an_encoder_that_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("podsquad.runtimes.torch.plan.attention_of", lambda _: "sdpa")  # the silent trap
-    with pytest.raises(SettingsError, match="cannot run packed"):
-        probe_packed(tiny_config(initializer_range=0.5))
+        load_config(trained_section(tmp_path / "nothing"), LAYOUT)
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "value"),
+    ("asked", "device", "formulation", "value"),
     [
-        ("auto", "cpu", False),
-        ("auto", "cuda", True),
-        ("always", "cpu", True),
-        ("never", "cuda", False),
+        ("auto", "cpu", "packed", False),
+        ("auto", "cuda", "packed", True),
+        ("auto", "cuda", "padded", False),
+        ("always", "cpu", "packed", True),
+        ("never", "cuda", "packed", False),
     ],
 )
-def test_compiling_is_decided_with_a_reason(asked: str, device: str, value: bool) -> None:
-    decision, reason = decide_compiled(asked, device)
+def test_compiling_is_decided_with_a_reason(asked: str, device: str, formulation: str, value: bool) -> None:
+    decision, reason = decide_compiled(asked, device, formulation)
     assert decision is value
     assert len(reason) > 10
 
 
+def test_padded_micro_batches_are_not_compiled() -> None:
+    with pytest.raises(SettingsError, match=r"runtime\.compiled is always, but the model runs padded"):
+        decide_compiled("always", "cpu", "padded")
+
+
 def test_the_plan_does_not_depend_on_what_only_training_reads() -> None:
     plans = [
-        make_plan(make_settings(training__epochs=epochs, training__seed=epochs), LAYOUT, tiny_config())
+        make_plan(make_settings(training__epochs=epochs, training__seed=epochs), LAYOUT, tiny_config(), np.full(10, 20))
         for epochs in (1, 5)
     ]
     assert plans[0] == plans[1]

@@ -49,9 +49,9 @@ def make_trainer(features: Path, settings: dict[str, Any]) -> Trainer:
 
 def gradients(features: Path, **changes: Any) -> tuple[float, dict[str, torch.Tensor]]:
     trainer = make_trainer(features, make_settings(model__dropout=0.0, training__batch_size=10, **changes))
-    loss = trainer._add_gradients(trainer.rows_of(0), StopRequest())
+    loss = trainer._add_gradients(trainer.feeder.rows_of(0), StopRequest())
     assert loss is not None
-    return loss, {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
+    return float(loss), {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
 
 
 @pytest.mark.parametrize("formulation", ["packed", "padded"])
@@ -218,9 +218,8 @@ def test_history_and_record_tell_every_step(tmp_path: Path, features: Path) -> N
 def test_the_first_loss_is_that_of_guessing(tmp_path: Path, features: Path) -> None:
     trainer = make_trainer(features, make_settings(training__batch_size=22))
     lengths = Features(features, "train").input_ids.lengths
-    entry = trainer._do_step(StopRequest())
-    assert entry is not None
-    assert entry["loss"] == pytest.approx(np.log(lengths).mean(), abs=0.2)
+    assert trainer._do_step(StopRequest())
+    assert trainer.history[0]["loss"] == pytest.approx(np.log(lengths).mean(), abs=0.2)
 
 
 def test_it_learns(tmp_path: Path) -> None:

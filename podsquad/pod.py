@@ -1,0 +1,103 @@
+"""The settings' POD: its plan, its checks and its figures, as the pre-flight, the plan and the stages need them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podsquad.config.settings import Settings
+from podsquad.data.arrow import read_layout
+from podsquad.runtimes.ipu.checks import PodCheck, check_plan
+from podsquad.runtimes.ipu.old_config import resolve_ipu
+from podsquad.runtimes.ipu.pod import ModelSizes, PodPlan
+from podsquad.runtimes.ipu.poprun import poprun_command
+from podsquad.stages.resolved import runtime_sections
+
+# Of encoders of the Hub that are known here without asking it; from the config.json of that commit.
+_KNOWN_SIZES = {
+    "FacebookAI/roberta-base": ModelSizes(
+        num_layers=12,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_heads=12,
+        vocab_size=50265,
+        num_positions=514,
+        num_token_types=1,
+    )
+}
+
+
+def pod_sections(settings: Settings) -> tuple[dict[str, Any], list[str]]:
+    """Return the runtime's sections with what ``ipu.config_file`` says, and notes on what was brought up to date.
+
+    Raises InputMissingError, SettingsError for a config file that cannot be used.
+    """
+    sections = runtime_sections(settings)
+    sections["ipu"], notes = resolve_ipu(sections["ipu"])
+    return sections, notes
+
+
+def pod_plan(settings: Settings) -> PodPlan:
+    """Return how the settings lay a training over the POD. Raises as ``pod_sections`` does."""
+    sections, _ = pod_sections(settings)
+    return PodPlan.of(sections["ipu"], settings.training.batch_size)
+
+
+def pod_checks(settings: Settings, features: Path | None = None) -> list[PodCheck]:
+    """Return the checks of the plan that can be made with what is known; ``features`` is the artifact, if it is there.
+
+    Raises as ``pod_sections`` does, and DataError for features that cannot be read.
+    """
+    sections, notes = pod_sections(settings)
+    layout = read_layout(features) if features else None
+    checks = check_plan(
+        PodPlan.of(sections["ipu"], settings.training.batch_size),
+        sections,
+        max_length=settings.features.max_length,
+        sizes=model_sizes(settings, layout),
+        num_features=_num_features(settings, layout),
+    )
+    return checks + [PodCheck("ipu.config_file", True, note) for note in notes]
+
+
+def model_sizes(settings: Settings, layout: Mapping[str, Any] | None = None) -> ModelSizes | None:
+    """Return the sizes of the model that the settings name, as far as they are known without the Hub; None if not."""
+    model = settings.model
+    if model.base == "scratch":
+        return ModelSizes(
+            num_layers=model.num_layers,
+            hidden_size=model.hidden_size,
+            intermediate_size=model.intermediate_size,
+            num_heads=model.num_heads,
+            vocab_size=layout["vocab_size"] if layout else settings.features.vocab_size,
+            num_positions=settings.features.max_length + 2,
+            num_token_types=1,
+        )
+    base = runtime_sections(settings)["model"]["base"]
+    try:
+        return ModelSizes.of(json.loads((Path(base) / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return _KNOWN_SIZES.get(base)
+
+
+def launcher_command(settings: Settings, verb: str) -> list[str]:
+    """Return the command that starts the runtime's program on several hosts; empty where it is started as it is.
+
+    An emulation is one process, and a prediction is made by one host.
+    """
+    if settings.runtime.name != "ipu" or settings.runtime.emulated or verb == "predict":
+        return []
+    sections, _ = pod_sections(settings)
+    plan = PodPlan.of(sections["ipu"], settings.training.batch_size)
+    return poprun_command(plan, sections["ipu"], offline=verb == "compile")
+
+
+def _num_features(settings: Settings, layout: Mapping[str, Any] | None) -> int | None:
+    """Return the training features, or what there are at least: every question makes one or more."""
+    if layout is not None:
+        return int(layout["splits"]["train"]["num_features"])
+    if settings.data.source == "demo":
+        return settings.data.demo_train_questions
+    return settings.data.expected_train_questions

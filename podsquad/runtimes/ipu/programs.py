@@ -1,0 +1,81 @@
+"""Compiled programs as files: one folder per graph key, in the executable and, for prediction, in the model.
+
+    <artifact>/programs/<graph key>/*.popef
+
+poptorch writes to the folder that it reads, so every process works on a copy of its own. Runs on Python 3.8.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from podsquad.errors import DataError
+
+PROGRAMS_FOLDER = "programs"
+
+
+def copy_programs(artifact: Path, key: str, work: Path) -> Path:
+    """Return a writable copy, in ``work``, of an artifact's programs of that key. Raises DataError without any."""
+    source = artifact / PROGRAMS_FOLDER / key
+    if not source.is_dir():
+        raise DataError(
+            f"{artifact.name} holds no programs of the graph {key}",
+            why="it was made for other settings, or lost a part",
+            do="run again with --refresh compile",
+        )
+    copy = work / PROGRAMS_FOLDER
+    shutil.rmtree(str(copy), ignore_errors=True)
+    shutil.copytree(str(source), str(copy))
+    return copy
+
+
+def hand_on_programs(artifact: Path, key: str, target: Path) -> None:
+    """Let ``target`` hold the programs of ``artifact`` too: the same files, where the file system can link them."""
+    folder = target / PROGRAMS_FOLDER / key
+    folder.mkdir(parents=True)
+    for path in sorted((artifact / PROGRAMS_FOLDER / key).iterdir()):
+        try:
+            os.link(str(path), str(folder / path.name))
+        except OSError:
+            shutil.copyfile(str(path), str(folder / path.name))
+
+
+def take_over_earlier(executables: Path, key: str, folder: Path) -> str:
+    """Fill ``folder`` with the programs of that key from an earlier executable; return its name, empty if none has any.
+
+    ``executables`` holds artifacts of the compile stage. A file whose bytes are not as its manifest says is not taken.
+    """
+    for manifest in sorted(executables.glob("*/manifest.json")):
+        found = dict(_programs_of(manifest, key))
+        if found and all(_sha256(path) == sha256 for path, sha256 in found.items()):
+            for path in found:
+                shutil.copyfile(str(path), str(folder / path.name))
+            return manifest.parent.name
+    return ""
+
+
+def _programs_of(manifest: Path, key: str) -> Iterator[tuple[Path, str]]:
+    try:
+        files: Any = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        for name, entry in files.items():
+            if name.startswith(f"{PROGRAMS_FOLDER}/{key}/"):
+                yield manifest.parent / name, entry["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+
+
+def _sha256(path: Path) -> str:
+    hashed = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for piece in iter(lambda: file.read(1 << 20), b""):
+                hashed.update(piece)
+    except OSError:
+        return ""
+    return hashed.hexdigest()

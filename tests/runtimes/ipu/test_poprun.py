@@ -1,0 +1,86 @@
+"""The command that starts the program on several hosts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podsquad.config.load import load_settings
+from podsquad.config.settings import Settings
+from podsquad.pod import launcher_command, pod_plan
+from podsquad.runtimes.ipu.instances import Instance
+from podsquad.runtimes.ipu.rows import StepSampler
+
+FOUR_HOSTS = {"ipu.pod": "pod64", "ipu.ipus_per_host": 16, "training.batch_size": 1024}
+
+
+def settings(**changes: Any) -> Settings:
+    return load_settings(
+        "pod16", FOUR_HOSTS | {name.replace("__", "."): each for name, each in changes.items()}
+    ).settings
+
+
+def test_one_host_needs_none() -> None:
+    assert launcher_command(load_settings("pod16").settings, "train") == []
+    assert launcher_command(settings(ipu__ipus_per_host=64), "train") == []
+    assert launcher_command(load_settings("demo").settings, "train") == []
+
+
+def test_four_hosts_train_one_instance_each() -> None:
+    assert launcher_command(settings(), "train") == [
+        "poprun", "--num-instances", "4", "--num-replicas", "16", "--ipus-per-replica", "4",
+        "--only-output-from-instance", "0",
+    ]  # fmt: skip
+
+
+def test_hosts_and_partition_are_passed_on_and_compiling_attaches_to_nothing() -> None:
+    command = launcher_command(settings(ipu__hosts="a,b,c,d", ipu__partition="night"), "compile")
+    assert command[-6:] == ["--host", "a,b,c,d", "--vipu-partition", "night", "--offline-mode", "1"]
+
+
+def test_an_emulation_is_one_process_and_a_prediction_too() -> None:
+    assert launcher_command(settings(runtime__emulated=True), "train") == []
+    assert launcher_command(settings(), "predict") == []
+    assert pod_plan(settings()).num_inference_ipus == 16  # one host's
+
+
+def test_instances_share_every_step_out_among_them() -> None:
+    whole = list(StepSampler(3, 100, 16, Instance(0, 1)))
+    parts = [list(StepSampler(3, 100, 16, Instance(index, 4))) for index in range(4)]
+    assert [len(part) for part in parts] == [24] * 4  # 6 steps of 4 features
+    for step in range(6):
+        together = [row for part in parts for row in part[step * 4 : (step + 1) * 4]]
+        assert together == whole[step * 16 : (step + 1) * 16]
+
+
+def test_an_instance_knows_itself_by_open_mpi_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Instance.of_this_process() == Instance(0, 1)
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    assert Instance.of_this_process() == Instance(2, 4)
+    assert not Instance.of_this_process().is_first
+
+
+@pytest.mark.parametrize(("rank", "has_ended"), [("0", True), ("1", False)])
+def test_only_the_first_instance_hears_its_parent_s_end(rank: str, has_ended: bool) -> None:
+    program = """
+import select, sys
+from podsquad.runtimes.ipu.instances import keep_standard_input
+keep_standard_input()
+print(bool(select.select([0], [], [], 0.0)[0]))
+"""
+    environ = {**os.environ, "OMPI_COMM_WORLD_RANK": rank, "PYTHONPATH": str(Path(__file__).parents[3])}
+    told = subprocess.run(
+        [sys.executable, "-c", program],
+        stdin=subprocess.DEVNULL,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == str(has_ended)

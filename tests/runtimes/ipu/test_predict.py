@@ -1,0 +1,44 @@
+"""The predict verb: every feature is scored, and the logits are those of the model that was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import RobertaForQuestionAnswering
+
+from podsquad.data.arrow import Features
+from podsquad.errors import DataError
+from tests.runtimes.ipu.made_up import Desk, tiny_settings
+
+pytestmark = pytest.mark.ipu
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float16", 5e-3)])
+def test_logits_of_all_features_are_those_of_plain_transformers(
+    precision: str, tolerance: float, desk: Desk, executables: dict[str, Path]
+) -> None:
+    settings = tiny_settings(training__precision=precision, ipu__stochastic_rounding=precision == "float16")
+    model = desk.train(settings, executables[precision])
+    output = desk.run("predict", settings, model=model)
+    assert [event for event in desk.events if event.get("level") == "warning"] == []  # nothing was compiled
+    start, end = (np.load(output / f"{name}_logits.npy", allow_pickle=False) for name in ("start", "end"))
+    ids = Features(desk.features, "validation").input_ids
+    assert len(ids) == 13  # of a batch of 40
+    assert start.dtype == end.dtype == np.float32
+    assert start.shape == end.shape == ids.flat.shape
+    plain = RobertaForQuestionAnswering.from_pretrained(model / "model", dtype=torch.float32).eval()
+    for row in range(len(ids)):
+        with torch.inference_mode():
+            expected = plain(input_ids=torch.from_numpy(ids[row].astype(np.int64))[None])
+        place = slice(ids.offsets[row], ids.offsets[row + 1])
+        assert np.allclose(start[place], expected.start_logits[0], atol=tolerance), row
+        assert np.allclose(end[place], expected.end_logits[0], atol=tolerance), row
+
+
+def test_a_model_without_programs_of_this_graph_is_refused(desk: Desk, executables: dict[str, Path]) -> None:
+    model = desk.train(tiny_settings(training__epochs=1), executables["float16"])
+    with pytest.raises(DataError, match="holds no programs of the graph"):
+        desk.run("predict", tiny_settings(ipu__inference_micro_batch=1), model=model)

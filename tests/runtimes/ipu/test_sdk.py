@@ -1,0 +1,53 @@
+"""Versions that fit together, and what is done without an SDK."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from podsquad.errors import SettingsError
+from podsquad.runtimes.ipu.sdk import Sdk, check_versions, load_sdk
+
+IPU = {"pod": "pod16", "bias_correction": True}
+
+
+@pytest.mark.parametrize(
+    ("poptorch", "torch", "sdk"),
+    [("3.3.0+113432_960e9c294b", "2.0.1+cpu", "3.3"), ("3.4.0", "2.0.1", "3.4"), ("3.2.1", "1.13.1+cpu", "3.2")],
+)
+def test_versions_that_fit(poptorch: str, torch: str, sdk: str) -> None:
+    assert check_versions(poptorch, torch) == sdk
+
+
+def test_another_torch_is_refused_with_the_one_that_fits() -> None:
+    with pytest.raises(SettingsError, match=r"poptorch 3\.3\.0 needs torch 2\.0\.1, but torch 2\.13\.0") as caught:
+        check_versions("3.3.0", "2.13.0")
+    assert "torch==2.0.1" in caught.value.do
+
+
+def test_an_unknown_sdk_is_refused() -> None:
+    with pytest.raises(SettingsError, match="of no SDK that podsquad knows"):
+        check_versions("9.9.0", "2.0.1")
+
+
+def test_without_an_sdk_both_ways_out_are_named() -> None:
+    with pytest.raises(SettingsError, match="no poptorch") as caught:
+        load_sdk({"emulated": False}, IPU)
+    assert "docker/ipu.Dockerfile" in caught.value.do
+    assert "--profile pod16-emulated" in caught.value.do
+
+
+def test_a_real_poptorch_is_not_shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "poptorch.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = list(sys.path)
+    with pytest.raises(SettingsError, match="a real poptorch is installed"):
+        load_sdk({"emulated": True}, IPU)
+    assert sys.path == before
+
+
+def test_an_emulated_device_says_so() -> None:
+    assert "emulated" in Sdk(True, {}).device_name(16)
+    assert Sdk(False, {}).device_name(16) == "16 Graphcore IPUs"

@@ -1,0 +1,87 @@
+"""The profile pod16-emulated through the command: six stages, what they say of themselves, and what is used again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podsquad.evaluation.report import read_history
+from tests.runtimes.ipu.made_up import IPU_PYTHON, ROOT
+
+pytestmark = [
+    pytest.mark.ipu,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(not IPU_PYTHON.exists(), reason=f"{IPU_PYTHON} is not there: make ipu-env"),
+]
+
+
+class Command:
+    """``podsquad`` with the profile pod16-emulated, in a folder of its own."""
+
+    def __init__(self, folder: Path, server: str) -> None:
+        self.folder = folder
+        python = {"PODSQUAD_RUNTIME__PYTHON": str(IPU_PYTHON)}
+        self.environ = {**os.environ, **python, "PREFECT_API_URL": server, "PYTHONPATH": str(ROOT)}
+
+    def call(self, *arguments: str, profile: str = "pod16-emulated", code: int = 0) -> tuple[str, str]:
+        """Return standard output and standard error; it must end with that exit code."""
+        command = [sys.executable, "-m", "podsquad", *arguments, "--profile", profile]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=1700, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout, done.stderr
+
+    def run(self, *arguments: str) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.call("run", "--json", *arguments)[0])
+        return report
+
+    def plan(self, *arguments: str) -> dict[str, Any]:
+        plan: dict[str, Any] = json.loads(self.call("plan", "--json", *arguments)[0])
+        return plan
+
+
+def actions(plan: dict[str, Any]) -> dict[str, str]:
+    return {stage["stage"]: stage["action"] for stage in plan["stages"]}
+
+
+def test_a_night_on_the_emulation(tmp_path: Path, prefect_server: str) -> None:
+    command = Command(tmp_path, prefect_server)
+    report = command.run()
+    assert {stage["state"] for stage in report["stages"]} == {"ran"}
+    paths = {stage["stage"]: Path(stage["path"]) for stage in report["stages"]}
+
+    losses = [entry["loss"] for entry in read_history(paths["train"])]
+    first, last = (sum(part) / 8 for part in (losses[:8], losses[-8:]))
+    assert last < first / 3
+    assert report["f1"] > 75  # the untrained model's: docs/ipu.md
+
+    assert report["emulated"] is True
+    assert json.loads((paths["train"] / "training.json").read_text())["emulated"] is True
+    executable = json.loads((paths["compile"] / "plan.json").read_text())
+    assert executable["emulated"] is True
+    assert (executable["pod"]["num_ipus"], executable["pod"]["gradient_accumulation"]) == (16, 16)
+    card = (tmp_path / report["pointer"] / "README.md").read_text()
+    assert "**Made on an emulator.**" in card
+    assert "| ipu.layers_per_ipu |" in card
+
+    plan = command.plan()
+    assert set(actions(plan).values()) == {"reuse"}, plan["stages"]
+    assert any("emulated" in figure["how"] for figure in plan["estimates"])
+    other = actions(command.plan("--set", "training.learning_rate=1e-4"))
+    assert (other["compile"], other["train"]) == ("reuse", "run")
+    assert actions(command.plan("--set", "features.max_length=80"))["tokenize"] == "run"
+
+
+def test_pod16_without_an_sdk_fails_at_once_with_both_ways_out(tmp_path: Path, prefect_server: str) -> None:
+    said = Command(tmp_path, prefect_server).call("run", profile="pod16", code=64)[1]
+    assert "there is no Poplar SDK" in said
+    assert "docker/ipu.Dockerfile" in said
+    assert "--profile pod16-emulated" in said
+    assert list(tmp_path.iterdir()) == []
