@@ -200,7 +200,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
 
 def _how_it_read(folder: Path, config: Any) -> _Reading:
     """Return how the model read its questions when it was evaluated, as a publication tells; else run_qa.py's way."""
-    from podsquad.runtimes.torch.model import first_position
+    from podsquad.runtimes.base_model import first_position
 
     positions = getattr(config, "max_position_embeddings", None) or _LONGEST_WINDOW_TOKENS
     longest = min(_LONGEST_WINDOW_TOKENS, positions - first_position(config))

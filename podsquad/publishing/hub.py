@@ -23,6 +23,7 @@ from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.hub_landing import download_listed, land
 from podsquad.publishing.hub_listing import Listing, changed_files, read_tree, wrong_files
 from podsquad.publishing.hub_state import (
+    FILES_FILE,
     MAIN,
     OWN_FILES,
     TRAILER,
@@ -39,7 +40,6 @@ from podsquad.publishing.hub_state import (
     stale_candidates,
     tag_of,
 )
-from podsquad.publishing.target import FILES_FILE
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _LEFT_OVER_AFTER = timedelta(days=1)  # another run's candidate branch is its own until then

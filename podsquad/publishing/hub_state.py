@@ -17,9 +17,10 @@ from typing import Any
 from podsquad.errors import DataError, InputMissingError
 from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.hub_listing import Listing, encode_json
-from podsquad.publishing.target import FILES_FILE, RECEIPT_FILE
 
 MAIN = "main"
+FILES_FILE = "files.json"
+RECEIPT_FILE = "receipt.json"
 WITHDRAWN_FILE = "withdrawn.json"
 OWN_FILES = (FILES_FILE, WITHDRAWN_FILE)
 TRAILER = "podsquad-version: "

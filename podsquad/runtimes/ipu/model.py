@@ -5,7 +5,6 @@ What is written carries transformers' plain class names, so that any version loa
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForQuestionAnswering, RobertaConfig
 
-from podsquad.errors import InputMissingError, SettingsError
-from podsquad.runtimes.torch.base_errors import explain_load_error
+from podsquad.errors import InputMissingError
+from podsquad.runtimes.base_errors import explain_load_error
+from podsquad.runtimes.base_model import SCRATCH, check_fit, locate_base, refuse_other_weights, sizes_from_scratch
 from podsquad.store.durable import write_json
 
-SCRATCH = "scratch"
 MODEL_FOLDER = "model"
 _DROPOUT_NAMES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _PREFIX = ("PoptorchPipelined", "Poptorch", "Pipelined")
@@ -32,9 +31,9 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     features: it must know their vocabulary and have positions for ``max_length``.
     """
     if model["base"] == SCRATCH:
-        config = _new_config(model, layout)
+        config = RobertaConfig(**sizes_from_scratch(model, layout))
     else:
-        where, options = _locate(model)
+        where, options = locate_base(model)
         try:
             config = AutoConfig.from_pretrained(where, **options)
         except Exception as error:
@@ -43,7 +42,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
         for name in _DROPOUT_NAMES:
             if hasattr(config, name):
                 setattr(config, name, model["dropout"])
-    _check_fit(config, layout, model["base"])
+    check_fit(config, layout, model["base"])
     return config
 
 
@@ -56,7 +55,7 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int) -> Any:
     torch.manual_seed(seed)
     if model["base"] == SCRATCH:
         return AutoModelForQuestionAnswering.from_config(config)
-    where, options = _locate(model)
+    where, options = locate_base(model)
     try:
         built, loaded = AutoModelForQuestionAnswering.from_pretrained(
             where,
@@ -68,15 +67,7 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int) -> Any:
         )
     except Exception as error:
         raise explain_load_error(error, model["base"], model["revision"]) from error
-    lacking = sorted(name for name in loaded["missing_keys"] if name.startswith(built.base_model_prefix + "."))
-    lacking = [name for name in lacking if not name.endswith("position_ids")]  # a counter, which is no weight
-    if lacking:
-        raise SettingsError(
-            f"model.base {model['base']} holds no weights for {', '.join(lacking[:3])}"
-            + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""),
-            why="its weights are of another kind than its config says; what lacks would be drawn at random",
-            do="set model.base to a complete encoder",
-        )
+    refuse_other_weights(loaded["missing_keys"], built.base_model_prefix, model["base"])
     return built
 
 
@@ -103,56 +94,3 @@ def plain_class_name(name: str) -> str:
     """Return a class's name in transformers, without what pipelining put before it."""
     prefix = next((prefix for prefix in _PREFIX if name.startswith(prefix)), "")
     return name[len(prefix) :]
-
-
-def takes_token_types(config: Any, layout: Mapping[str, Any]) -> bool:
-    """Tell whether the context is marked by token type 1: the tokenizer does so and the model knows two types."""
-    return bool(layout["uses_token_types"]) and getattr(config, "type_vocab_size", 0) >= 2
-
-
-def _check_fit(config: Any, layout: Mapping[str, Any], base: str) -> None:
-    if config.vocab_size < layout["vocab_size"]:
-        raise SettingsError(
-            f"model.base {base} knows {config.vocab_size:,} tokens, but the features' tokenizer makes "
-            f"{layout['vocab_size']:,}",
-            why="the encoder and the tokenizer do not belong together",
-            do="set features.tokenizer to the encoder's own, or model.base to the tokenizer's encoder",
-        )
-    first = int(config.pad_token_id) + 1 if "roberta" in config.model_type else 0
-    room = config.max_position_embeddings - first
-    if room < layout["max_length"]:
-        raise SettingsError(
-            f"model.base {base} reads at most {room} tokens, but features.max_length is {layout['max_length']}",
-            why=f"it has {config.max_position_embeddings} positions, counted from {first}",
-            do=f"set features.max_length={room} or lower",
-        )
-
-
-def _new_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
-    padding = layout["pad_token_id"]
-    padding = 1 if padding is None else padding
-    return RobertaConfig(
-        vocab_size=layout["vocab_size"],
-        hidden_size=model["hidden_size"],
-        num_hidden_layers=model["num_layers"],
-        num_attention_heads=model["num_heads"],
-        intermediate_size=model["intermediate_size"],
-        max_position_embeddings=layout["max_length"] + padding + 1,
-        type_vocab_size=2 if layout["uses_token_types"] else 1,
-        pad_token_id=padding,
-        layer_norm_eps=1e-5,
-    )
-
-
-def _locate(model: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return what from_pretrained is told: a folder that is there, or a name of the Hub with its revision."""
-    base: str = model["base"]
-    if os.path.isdir(base):
-        return base, {"local_files_only": True, "trust_remote_code": False}
-    if os.path.exists(base) or base.startswith(("/", ".", "~")) or base.endswith("/") or base.count("/") > 1:
-        raise InputMissingError(
-            f"model.base names {base}, which is no folder",
-            why="a folder of a transformers model is expected there: config.json and model.safetensors",
-            do="check model.base",
-        )
-    return base, {"revision": model["revision"], "trust_remote_code": False}

@@ -94,7 +94,7 @@ class PodWork:
 
     def collator(self, features: Features, config: Any, *, with_labels: bool) -> Any:
         """Return what turns rows of ``features`` into tensors for the model of that config."""
-        from podsquad.runtimes.ipu.model import takes_token_types
+        from podsquad.runtimes.base_model import takes_token_types
         from podsquad.runtimes.ipu.rows import Collator
 
         padding = self.layout["pad_token_id"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from podsquad.data.arrow import Features
-from podsquad.runtimes.torch.model import first_position, takes_token_types
+from podsquad.runtimes.base_model import first_position, takes_token_types
 from podsquad.runtimes.torch.packing import MicroBatch, pack, pad, take_sequences
 from podsquad.runtimes.torch.static import StaticSize
 

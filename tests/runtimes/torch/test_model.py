@@ -11,7 +11,7 @@ import torch
 from transformers import RobertaConfig, RobertaForCausalLM, RobertaModel
 
 from podsquad.errors import DiskFullError, InputMissingError, PodsquadError, SettingsError, TemporaryError
-from podsquad.runtimes.torch.base_errors import explain_load_error
+from podsquad.runtimes.base_errors import explain_load_error
 from podsquad.runtimes.torch.device import set_up
 from podsquad.runtimes.torch.model import build_model, load_config, trained_section
 from podsquad.runtimes.torch.plan import count_parameters, decide_compiled, make_plan

@@ -7,8 +7,8 @@ import torch
 from transformers import MPNetConfig
 
 from podsquad.errors import SettingsError
+from podsquad.runtimes.base_model import first_position
 from podsquad.runtimes.torch.device import set_up
-from podsquad.runtimes.torch.model import first_position
 from podsquad.runtimes.torch.probe import PROBE_TOLERANCE, decide_formulation, probe_lengths, probe_packed
 from tests.runtimes.torch.encoders import KINDS, PADDED_ONLY, make_config
 
