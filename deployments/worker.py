@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ def work(pool: str, name: str, grace_seconds: float, on_start: Callable[[], obje
 
 async def _work(pool: str, name: str, grace_seconds: float, on_start: Callable[[], object]) -> None:
     import anyio
-    from prefect.workers.process import ProcessWorker
 
-    worker = ProcessWorker(work_pool_name=pool, name=name, create_pool_if_not_found=False)
-    desk = _Desk(worker)
+    from deployments.host_worker import HostWorker
+
+    worker = HostWorker(work_pool_name=pool, name=name, create_pool_if_not_found=False, grace_seconds=grace_seconds)
 
     def told(message: str) -> None:
         _logger.info("%s", message)
@@ -59,64 +59,48 @@ async def _work(pool: str, name: str, grace_seconds: float, on_start: Callable[[
         group.start_soon(start)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
-                group.start_soon(_end, desk, number, grace_seconds, group.cancel_scope)
-                if desk.is_closed_by_signal:
+                if worker.is_closed:
                     _signal_flows(signal.SIGKILL)  # asked twice
-                desk.is_closed_by_signal = True
+                    continue
+                worker.is_closed = True
+                group.start_soon(_end, worker, number, grace_seconds, group.cancel_scope)
 
 
-class _Desk:
-    """Takes no more runs once it is closed, and counts those that are not over."""
-
-    def __init__(self, worker: Any) -> None:
-        self.is_closed_by_signal = False
-        self.num_open = 0
-        take, run = worker.get_and_submit_flow_runs, worker.run
-
-        async def get_and_submit_flow_runs() -> list[Any]:
-            return [] if self.is_closed_by_signal else await take()
-
-        async def counted_run(*arguments: Any, **options: Any) -> Any:
-            self.num_open += 1
-            try:
-                return await run(*arguments, **options)
-            finally:
-                self.num_open -= 1
-
-        worker.get_and_submit_flow_runs = get_and_submit_flow_runs
-        worker.run = counted_run
-
-
-async def _end(desk: _Desk, number: int, grace_seconds: float, scope: Any) -> None:
+async def _end(worker: Any, number: int, grace_seconds: float, scope: Any) -> None:
     name = signal.Signals(number).name
-    _logger.info("%s: no more runs are taken; %d go on", name, desk.num_open)
+    _logger.info("%s: no more runs are taken; %d go on", name, worker.num_open)
     # A terminal's Ctrl-C has reached the flows' processes by itself; a second signal would disturb their saving.
-    if number == signal.SIGTERM:
-        _signal_flows(signal.SIGTERM)
-    if not await _ended(desk, grace_seconds):
-        _logger.warning("%d runs did not end within %g seconds and are killed", desk.num_open, grace_seconds)
+    if not await _ended(worker, grace_seconds, signal.SIGTERM if number == signal.SIGTERM else None):
+        _logger.warning("%d runs did not end within %g seconds and are killed", worker.num_open, grace_seconds)
         _signal_flows(signal.SIGKILL)
-        await _ended(desk, _REPORT_SECONDS)
+        await _ended(worker, _REPORT_SECONDS)
     scope.cancel()
 
 
-async def _ended(desk: _Desk, seconds: float) -> bool:
+async def _ended(worker: Any, seconds: float, number: int | None = None) -> bool:
+    """Wait that long for the end of the runs. ``number``: the signal that each gets once, also one that just begins."""
     import anyio
 
+    told: set[int] = set()
     with anyio.move_on_after(seconds):
-        while desk.num_open:
+        while worker.num_open:
+            if number is not None:
+                told |= _signal_flows(number, but=told)
             await anyio.sleep(_LOOK_SECONDS)
-    return not desk.num_open
+    return not worker.num_open
 
 
-def _signal_flows(number: int) -> None:
+def _signal_flows(number: int, *, but: Collection[int] = ()) -> set[int]:
+    signalled = set()
     for pid, _ in flow_processes():
         try:
             parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid():
+            if int(parent) == os.getpid() and pid not in but:
                 os.kill(pid, number)
+                signalled.add(pid)
         except OSError:
             continue  # it has just ended
+    return signalled
 
 
 def why_silent(address: str) -> str:

@@ -1,25 +1,32 @@
 """Every error that podsquad raises on purpose.
 
     PodsquadError
-    ├── SettingsError      a setting is unknown, out of range or does not fit the others    exit 64
-    ├── DataError          the data cannot be read, or too much of it is bad                exit 65
-    ├── InputMissingError  a file or folder that a setting names is not there               exit 66
-    ├── InternalError      podsquad or a runtime broke its own promise: a bug               exit 70
-    │   └── DivergedError  the loss became NaN or infinite                                  exit 70
-    ├── StoreError         the store cannot be written or read                              exit 73
-    │   └── DiskFullError  no space is left where the store, or a scratch file, lies        exit 74
-    └── TemporaryError     the same again may well succeed: network, killed child           exit 75
-        ├── StoppedError   asked to stop; what was done is saved and will be reused         exit 75
-        └── LeaseLostError another run took over what this one was building                 exit 75
+    ├── SettingsError      a setting is unknown, out of range or does not fit the others    stop    exit 64
+    ├── DataError          the data cannot be read, or too much of it is bad                stop    exit 65
+    ├── InputMissingError  a file or folder that a setting names is not there               stop    exit 66
+    ├── InternalError      podsquad or a runtime broke its own promise: a bug               stop    exit 70
+    │   └── DivergedError  the loss became NaN or infinite                                  stop    exit 70
+    ├── StoreError         the store cannot be written or read                              resume  exit 73
+    │   └── DiskFullError  no space is left where the store, or a scratch file, lies        resume  exit 74
+    └── TemporaryError     the same again may well succeed: network, killed child           retry   exit 75
+        ├── StoppedError   asked to stop; what was done is saved and will be reused         retry   exit 75
+        └── LeaseLostError another run took over what this one was building                 retry   exit 75
+
+The remedy is one of three. retry: the flow tries the stage again by itself, and a person may run the same later.
+resume: somebody mends the place first, then the same command goes on from where it stopped. stop: the same again would
+end the same; a setting, the data or the code has to change. Prefect's retry condition and the exit code are read from
+the class and nowhere else. docs/failures.md lists every error that the code raises (scripts/failures.py).
 
 A message has three parts: what happened (with the values), why it matters or what likely caused it, and what
-to do. The exit codes are those of sysexits.h; a retry makes sense for TemporaryError alone.
+to do. The exit codes are those of sysexits.h.
 """
 
 from __future__ import annotations
 
 import errno
 from typing import Dict, Iterator, Optional, Type
+
+RETRY, RESUME, STOP = "retry", "resume", "stop"
 
 
 class PodsquadError(Exception):
@@ -29,13 +36,18 @@ class PodsquadError(Exception):
     """
 
     exit_code = 70
-    heals = False  # True: the same again, unchanged, may succeed
+    remedy = STOP
 
     def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.why = why
         self.do = do
+
+    @property
+    def heals(self) -> bool:
+        """Tell whether the same again, unchanged, may succeed."""
+        return self.remedy == RETRY
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -81,6 +93,7 @@ class StoreError(PodsquadError):
     """The store cannot be read or written."""
 
     exit_code = 73
+    remedy = RESUME
 
 
 class DiskFullError(StoreError):
@@ -93,7 +106,7 @@ class TemporaryError(PodsquadError):
     """Something outside podsquad failed in a way that often heals by itself."""
 
     exit_code = 75
-    heals = True
+    remedy = RETRY
 
 
 class StoppedError(TemporaryError):
@@ -141,10 +154,12 @@ def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path
             "{} while {}: {}".format(type(error).__name__, doing, error), why="a bug, or a library's refusal"
         )
     where = str(error.filename) if error.filename else "the place"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        limit = "a limit on the size of a file is reached (ulimit -f, or the file system's)"
+        full = limit if error.errno == errno.EFBIG else "the disk or the quota is full"
         return DiskFullError(
             "no space left for {} while {}".format(where, doing),
-            why="the disk or the quota is full; nothing half-made was kept",
+            why=full + "; nothing half-made was kept",
             do="free some space, or use a larger disk with {}, and run the same command again: finished stages are "
             "reused".format(elsewhere),
         )

@@ -42,7 +42,7 @@ class Night:
         tag_run(profile)
         if note.strip():
             logging.getLogger("podsquad.run").info("note: %s", note.strip())
-        settings = load_settings(profile, overrides, os.environ).settings
+        settings = load_settings(profile, overrides, os.environ, set_by="the form").settings
         if failure := first_failure(run_checks(settings)):
             raise failure
 

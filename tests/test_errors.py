@@ -10,6 +10,9 @@ import pytest
 
 from podsquad import errors
 from podsquad.errors import (
+    RESUME,
+    RETRY,
+    STOP,
     DataError,
     DiskFullError,
     InternalError,
@@ -23,27 +26,25 @@ from podsquad.errors import (
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    drawn: dict[str, tuple[str, int]] = {}
+    drawn: dict[str, tuple[str, str, int]] = {}
     above = {0: "PodsquadError"}
     for line in (errors.__doc__ or "").splitlines():
-        if found := re.match(r"    (│   )?[├└]── (\w+) .* exit (\d+)$", line):
+        if found := re.match(r"    ((?:│   |    )?)[├└]── (\w+) .* (retry|resume|stop) +exit (\d+)$", line):
             depth = 2 if found[1] else 1
             above[depth] = found[2]
-            drawn[found[2]] = (above[depth - 1], int(found[3]))
-        elif found := re.match(r"        [├└]── (\w+) .* exit (\d+)$", line):
-            drawn[found[1]] = (above[1], int(found[2]))
-    real = {kind.__name__: (kind.__base__.__name__, kind.exit_code) for kind in all_errors() if kind.__base__}
-    del real["PodsquadError"]
-    assert drawn == {name: entry for name, entry in real.items() if getattr(errors, name, None)}
-
-
-def test_only_what_is_temporary_heals() -> None:
-    assert {kind.__name__ for kind in all_errors() if kind.heals} == {
-        "TemporaryError",
-        "StoppedError",
-        "LeaseLostError",
+            drawn[found[2]] = (above[depth - 1], found[3], int(found[4]))
+    assert drawn == {
+        kind.__name__: (kind.__base__.__name__, kind.remedy, kind.exit_code)
+        for kind in all_errors()
+        if kind.__base__ and kind is not PodsquadError and kind.__module__ == errors.__name__
     }
-    assert all(kind.heals == (kind.exit_code == 75) for kind in all_errors())
+
+
+@pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
+def test_the_exit_code_tells_the_remedy(kind: type[PodsquadError]) -> None:
+    remedies = {RESUME: (73, 74), RETRY: (75,), STOP: range(64, 71)}
+    assert kind.exit_code in remedies[kind.remedy]
+    assert kind("what").heals == (kind.exit_code == 75)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +67,14 @@ def test_errors_are_found_by_name() -> None:
     assert error_named("ValueError") is error_named("") is InternalError
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_named_with_its_place(number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(errno.ENOSPC, "the disk or the quota"), (errno.EDQUOT, "the disk or the quota"), (errno.EFBIG, "ulimit -f")],
+)
+def test_a_full_disk_is_named_with_its_place(number: int, why: str) -> None:
     error = from_os_error(OSError(number, "full", "/data/x"), "writing")
     assert type(error) is DiskFullError
+    assert why in error.why
     assert error.what == "no space left for /data/x while writing"
     assert "free some space" in error.do
     assert from_os_error(OSError(number, "full"), "writing").what == "no space left for the place while writing"

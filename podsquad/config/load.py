@@ -37,11 +37,14 @@ def load_settings(
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
+    *,
+    set_by: str = "--set",
 ) -> LoadedSettings:
     """Return the settings of a profile, changed by the environment and then by ``overrides``.
 
-    ``overrides`` maps dotted names to values or their text. ``profile`` None: ``PODSQUAD_PROFILE``, else "demo".
-    Raises SettingsError that names every unknown field and every value that is not allowed, and where it was set.
+    ``overrides`` maps dotted names to values or their text; ``set_by`` tells people where those were given. ``profile``
+    None: ``PODSQUAD_PROFILE``, else "demo". Raises SettingsError that names every unknown field and every value that is
+    not allowed, and where it was set.
     """
     environ = environ or {}
     profile = profile or environ.get(PROFILE_VARIABLE) or DEFAULT_PROFILE
@@ -54,13 +57,13 @@ def load_settings(
         ("set", dict(overrides or {})),
     ):
         for name, value in layer.items():
-            _refuse_unknown(name, origin)
+            _refuse_unknown(name, origin, set_by)
             values[name] = _without_nothing(name, value)
             origins[name] = origin
     try:
         settings = Settings.model_validate(_nested(values))
     except ValidationError as error:
-        raise _explain(error, origins) from None
+        raise _explain(error, origins, set_by) from None
     return LoadedSettings(settings, origins)
 
 
@@ -98,7 +101,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _refuse_unknown(name: str, origin: str) -> None:
+def _refuse_unknown(name: str, origin: str, set_by: str) -> None:
     known = settings_fields()
     if name in known and name != "profile":
         return
@@ -106,7 +109,7 @@ def _refuse_unknown(name: str, origin: str) -> None:
         raise SettingsError("the profile cannot be set as a field", do="use --profile or " + PROFILE_VARIABLE)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     raise SettingsError(
-        f"there is no setting {name!r} ({_told(origin, name)})",
+        f"there is no setting {name!r} ({_told(origin, name, set_by)})",
         do=(f"did you mean {' or '.join(near)}? " if near else "") + "podsquad config show lists all of them",
     )
 
@@ -135,13 +138,13 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsError:
+def _explain(error: ValidationError, origins: Mapping[str, str], set_by: str) -> SettingsError:
     problems = []
     for detail in error.errors(include_url=False):
         name = ".".join(map(str, detail["loc"]))
         message = detail["msg"].removeprefix("Value error, ")
         if name in origins:
-            problems.append(f"{name} = {detail['input']!r} ({_told(origins[name], name)}): {message}")
+            problems.append(f"{name} = {detail['input']!r} ({_told(origins[name], name, set_by)}): {message}")
         else:  # a check between fields; its message names them
             problems.append(message)
     return SettingsError(
@@ -151,7 +154,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> SettingsErro
     )
 
 
-def _told(origin: str, name: str) -> str:
+def _told(origin: str, name: str, set_by: str) -> str:
     if origin == "environment":
         return "from " + ENVIRONMENT_PREFIX + name.upper().replace(".", "__")
-    return "from --set" if origin == "set" else f"from the {origin}" if origin.startswith("profile") else origin
+    return f"from {set_by}" if origin == "set" else f"from the {origin}" if origin.startswith("profile") else origin

@@ -3,7 +3,8 @@
 A runtime is started as ``<python> -m podsquad.runtimes.<name> job.json``. It writes events, one JSON object a line,
 to its standard output; whatever libraries print there goes to standard error instead. It ends with the exit code of
 ``podsquad.errors`` that fits, after a ``failure`` event that names the error. SIGTERM, and the end of its standard
-input (its parent died), mean: save a checkpoint and end with 75.
+input (its parent died), mean: save a checkpoint and end with 75. An orphan that has not ended by itself within a minute
+is killed by the kernel, and the device is free.
 
 Standard library only; runs on Python 3.8.
 """
@@ -26,6 +27,7 @@ from podsquad.errors import DataError, InternalError, PodsquadError, StoppedErro
 from podsquad.store.durable import write_json
 
 VERBS = ("compile", "train", "predict")
+ORPHAN_SECONDS = 60  # for one whose parent is gone to save and end: as much as a parent gives (launch.py)
 
 
 @dataclass(frozen=True)
@@ -191,5 +193,7 @@ def _watch_parent(stop: StopRequest) -> None:
         while os.read(0, 4096):
             pass
         stop.set("the process that started this one is gone")
+        # Nobody is left to kill one that hangs. The kernel's alarm does, wherever the main thread is.
+        signal.alarm(ORPHAN_SECONDS)
 
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()

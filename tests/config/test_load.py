@@ -95,6 +95,19 @@ def test_none_is_a_word_like_any_other_where_something_must_be() -> None:
 
 
 @pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"training.epochs": 0}, "training.epochs = 0 (from the form): "),
+        ({"training.epoch": 1}, "there is no setting 'training.epoch' (from the form)"),
+    ],
+)
+def test_a_message_says_where_the_caller_was_given_a_value(overrides: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings("demo", overrides, set_by="the form")
+    assert caught.value.what.startswith(told)
+
+
+@pytest.mark.parametrize(
     ("name", "suggestion"),
     [
         ("training.learning_rte", "did you mean training.learning_rate"),

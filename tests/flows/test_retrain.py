@@ -305,7 +305,7 @@ def test_a_run_without_publishing_ends_after_evaluate(night: Night) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"overrides": {"training.learning_rat": 1}}, "there is no setting 'training.learning_rat'"),
+        ({"overrides": {"training.learning_rat": 1}}, "there is no setting 'training.learning_rat' (from the form)"),
         ({"overrides": {"training.beta1": 2}}, "training.beta1 = 2"),
         ({"overrides": {"training.epochs": 2}, "changes": {"epochs": 3}}, "training.epochs is set twice"),
         ({"profile": "pod"}, "Input should be 'demo'"),

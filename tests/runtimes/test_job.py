@@ -94,6 +94,7 @@ def test_a_stop_keeps_its_first_reason() -> None:
 RUNTIME = """
 import errno, os, signal, sys, time
 from podsquad.errors import DataError, SettingsError
+from podsquad.runtimes import job as protocol
 from podsquad.runtimes.job import runtime_main
 
 def fail(error):
@@ -109,6 +110,11 @@ def wait_for_stop(job, events, stop):
     events.checkpoint(1)
     stop.raise_if_set("step 1 is saved")
 
+def hang(job, events, stop):
+    protocol.ORPHAN_SECONDS = 1
+    events.log("works")
+    time.sleep(3600)
+
 def noisy(job, events, stop):
     print("a library prints")
     os.write(1, b"C code prints\\n")
@@ -118,6 +124,7 @@ def noisy(job, events, stop):
 BEHAVIOURS = {
     "noisy": noisy,
     "stop": wait_for_stop,
+    "hang": hang,
     "settings": lambda *_: fail(SettingsError("bad", why="because", do="mend it")),
     "full": lambda *_: fail(OSError(errno.ENOSPC, "No space left on device", "/x")),
     "library": lambda *_: fail(OSError("cannot connect")),
@@ -256,3 +263,12 @@ def test_asked_to_stop_it_saves_a_checkpoint_and_ends_with_75(way: str, children
         assert events[-1]["what"] == f"{reason}; step 1 is saved"
         assert errors == ""
     assert (tmp_path / "checkpoint").exists()
+
+
+def test_an_orphan_that_hangs_is_killed_by_the_kernel(children: list[Child], tmp_path: Path) -> None:
+    child = Child(tmp_path, "hang")
+    children.append(child)
+    assert child.event()["message"] == "works"
+    assert child.process.stdin
+    child.process.stdin.close()
+    assert child.process.wait(timeout=60) == -signal.SIGALRM

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
-from podsquad.errors import PodsquadError, all_errors
+from podsquad.errors import RETRY, PodsquadError, all_errors
 from tasks.stage_task import can_heal, configured, is_first_attempt
 from tasks.train import train
 from tests.stages.fakes import FakeStages
@@ -45,7 +45,7 @@ def test_outside_of_a_run_it_is_the_first_attempt() -> None:
 
 @pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
 def test_an_error_says_itself_whether_it_heals(kind: type[PodsquadError]) -> None:
-    assert can_heal(train, NO_RUN, Failed(data=kind("what"))) == kind.heals
+    assert can_heal(train, NO_RUN, Failed(data=kind("what"))) == (kind.remedy == RETRY)
 
 
 @pytest.mark.parametrize(
