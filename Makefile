@@ -13,7 +13,7 @@
 .DELETE_ON_ERROR:
 
 bin := .venv/bin
-inputs := pyproject.toml constraints.txt scripts/set_up.sh
+inputs := pyproject.toml constraints.txt scripts/set_up.sh scripts/find_python.sh
 
 demo: .venv/demo.stamp
 	@$(bin)/podsquad run --profile demo
@@ -64,7 +64,7 @@ bench: .venv/test.stamp
 	@scripts/set_up.sh torch,test
 	@touch $@ .venv/demo.stamp
 
-.venv-ipu/made.stamp: constraints-ipu.txt scripts/set_up_ipu.sh
+.venv-ipu/made.stamp: constraints-ipu.txt scripts/set_up_ipu.sh scripts/find_python.sh
 	@scripts/set_up_ipu.sh
 	@touch $@
 

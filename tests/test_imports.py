@@ -34,6 +34,7 @@ OLD_PYTHON = (
     "podsquad.store.durable",
     "podsquad.runtimes.job",
     "podsquad.runtimes.order",
+    "podsquad.runtimes.plan_file",
     "podsquad.runtimes.batch_plan",
     "podsquad.runtimes.checkpoints",
     "podsquad.runtimes.base_errors",

@@ -66,12 +66,17 @@ def of(path: Path, word: str) -> list[Instruction]:
     return [each for each in read(path) if each.word == word]
 
 
-def environment(path: Path) -> dict[str, str]:
-    """Return what the ENV instructions set; only ``name=value`` without quotes or spaces is known."""
-    pairs = [pair.partition("=") for each in of(path, "ENV") for pair in each.arguments]
+def settings(instruction: Instruction) -> dict[str, str]:
+    """Return what one ENV sets; only ``name=value`` without quotes or spaces is known, ValueError for others."""
+    pairs = [pair.partition("=") for pair in instruction.arguments]
     if not all(equals and re.fullmatch(r"[^\"' ]+", value) for _, equals, value in pairs):
         raise ValueError(f"an ENV of another form: {pairs}")
     return {name: value for name, _, value in pairs}
+
+
+def environment(path: Path) -> dict[str, str]:
+    """Return what the ENV instructions set together."""
+    return {name: value for each in of(path, "ENV") for name, value in settings(each).items()}
 
 
 def base(path: Path, arguments: Mapping[str, str] | None = None) -> str:

@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.scripts.machine import Machine
+
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts/set_up_ipu.sh"
-
-
-class Machine:
-    """A machine with chosen Pythons: shell scripts that answer what the script asks."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        (root / "scripts").mkdir()
-        (root / "bin").mkdir()
-        shutil.copy(SCRIPT, root / "scripts")
-        for tool in ("sh", "dirname", "rm", "mkdir", "cp", "cat"):
-            (root / "bin" / tool).symlink_to(str(shutil.which(tool)))
-
-    def python(self, name: str, version: str, fits: bool = True, has_venv: bool = True) -> None:
-        path = self.root / "bin" / name
-        path.write_text(
-            f"""#!/bin/sh
-case "$*" in
-    --version) echo "Python {version}" ;;
-    *"import venv"*) exit {0 if has_venv else 1} ;;
-    *"%d.%d"*) echo "{version.rpartition(".")[0]}" ;;
-    *version_info*) exit {0 if fits else 1} ;;
-    "-m venv .venv-ipu") mkdir -p .venv-ipu/bin; cp "$0" .venv-ipu/bin/python ;;
-    "-m pip"*) echo "$*" >> pip ;;
-esac
-"""
-        )
-        path.chmod(0o755)
-
-    def set_up(self, **environ: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [str(self.root / "scripts/set_up_ipu.sh")],
-            env={"PATH": str(self.root / "bin"), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.stdout == ""
-        return done.returncode, done.stderr
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+    return Machine(tmp_path, "set_up_ipu.sh")
 
 
 def test_the_pins_are_installed_and_checked(machine: Machine) -> None:

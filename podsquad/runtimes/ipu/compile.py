@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import InternalError
-from podsquad.runtimes.ipu.plan import PLAN_FILE, make_plan
+from podsquad.runtimes.ipu.plan import make_plan
 from podsquad.runtimes.ipu.programs import PROGRAMS_FOLDER, take_over_earlier
 from podsquad.runtimes.ipu.work import PodWork
 from podsquad.runtimes.job import Events, Job, StopRequest
+from podsquad.runtimes.plan_file import PLAN_FILE
 from podsquad.store.durable import write_json
 
 NUM_PROGRAMS = 2  # training and prediction
@@ -53,12 +54,17 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
     earlier = take_over_earlier(Path(job.inputs["earlier"]), key, programs) if "earlier" in job.inputs else ""
     if earlier:
         events.log(f"the programs of {earlier} are of the same graph: they are used again")
-    num_there = len(list(programs.iterdir()))
+    taken = sorted(programs.iterdir())
     _compile(work, model, config, programs)
-    made = len(list(programs.iterdir())) - num_there
-    if len(list(programs.iterdir())) < NUM_PROGRAMS:
+    made = len(list(programs.iterdir())) - len(taken)
+    if earlier and made >= NUM_PROGRAMS:
+        events.log(f"the programs of {earlier} did not serve after all: other libraries made them")
+        for path in taken:
+            path.unlink()
+        earlier = ""
+    if (num_there := len(list(programs.iterdir()))) < NUM_PROGRAMS:
         raise InternalError(
-            f"compiling ended well, but left {len(list(programs.iterdir()))} programs, not {NUM_PROGRAMS}",
+            f"compiling ended well, but left {num_there} programs, not {NUM_PROGRAMS}",
             why="one for training and one for prediction were asked for",
         )
     events.decision(

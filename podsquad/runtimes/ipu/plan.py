@@ -7,9 +7,7 @@ rate, no data, no times. Runs on Python 3.8.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from podsquad.errors import DataError
@@ -17,7 +15,6 @@ from podsquad.runtimes.ipu.memory import assumptions, estimate_ipus
 from podsquad.runtimes.ipu.pod import ModelSizes, PodPlan
 from podsquad.store.durable import canonical_json
 
-PLAN_FILE = "plan.json"
 FORMAT_VERSION = 1
 # What of a model's config a graph does not hold.
 _NOT_IN_GRAPH = (
@@ -73,7 +70,7 @@ def make_plan(
             "assumptions": f"IPU {fullest.ipu} of a replica, the fullest: " + assumptions(plan, sizes, ipu, **shape),
             "ipus": [each.as_json() for each in ipus],
         },
-        "graph_key": graph_key(plan, settings, layout, config, versions),
+        "graph_key": graph_key(plan, settings, layout, config, versions["poptorch"]),
         "versions": dict(versions),
     }
 
@@ -83,43 +80,25 @@ def graph_key(
     settings: Mapping[str, Any],
     layout: Mapping[str, Any],
     config: Mapping[str, Any],
-    versions: Mapping[str, str],
+    sdk: str,
 ) -> str:
-    """Return the hash (32 digits) of what shapes the programs: graph, constants, session options, SDK and libraries.
+    """Return the hash (32 digits) of what shapes the programs: graph, constants, session options, the SDK's version.
 
-    Neither weights, data, learning rate, loss scaling nor seed are in it: those are variables of the programs.
+    Neither weights, data, learning rate, loss scaling nor seed are in it: those are variables of the programs; nor the
+    versions of libraries, whose share in a graph poptorch's own hash covers.
     """
     record = {
         "config": {name: value for name, value in config.items() if name not in _NOT_IN_GRAPH},
-        "pod": plan.as_json(),
+        "pod": {name: value for name, value in plan.as_json().items() if name != "pod"},  # whose IPUs: no matter
         "max_length": layout["max_length"],
         "uses_token_types": layout["uses_token_types"],
         "precision": settings["training"]["precision"],
         "weight_decay": settings["training"]["weight_decay"],
         "ipu": {name: settings["ipu"][name] for name in _IPU_IN_GRAPH},
         "emulated": bool(settings["runtime"]["emulated"]),
-        "versions": dict(versions),
+        "sdk": sdk,
     }
     return hashlib.sha256(canonical_json(record).encode("utf-8")).hexdigest()[:32]
-
-
-def read_plan(executable: Path) -> dict[str, Any]:
-    """Return an executable's plan. Raises DataError when there is none that this version reads."""
-    path = executable / PLAN_FILE
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = plan["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"cannot read the plan {path}: {error}", do="delete that executable; the next run makes it again"
-        ) from error
-    if version != FORMAT_VERSION or plan.get("device") != "ipu":
-        raise DataError(
-            f"the plan {path} is not one of IPUs in format {FORMAT_VERSION}",
-            why="another runtime or version of podsquad made it",
-            do="delete that executable; the next run makes it again",
-        )
-    return plan
 
 
 def check_key(plan: Mapping[str, Any], key: str) -> None:

@@ -23,11 +23,12 @@ import torch
 from podsquad.data.arrow import Features
 from podsquad.errors import DivergedError, InternalError, SettingsError
 from podsquad.runtimes.checkpoints import Checkpoint, Checkpoints
-from podsquad.runtimes.ipu.plan import check_key, read_plan
+from podsquad.runtimes.ipu.plan import FORMAT_VERSION, check_key
 from podsquad.runtimes.ipu.programs import copy_programs, hand_on_programs
 from podsquad.runtimes.ipu.work import PodWork
 from podsquad.runtimes.job import Events, Job, StopRequest
 from podsquad.runtimes.order import Ledger
+from podsquad.runtimes.plan_file import read_plan
 from podsquad.store.durable import canonical_json, write_bytes, write_json
 
 _RUN_ONLY = ("checkpoint_interval_steps",)  # how often checkpoints are written alters no number
@@ -48,7 +49,7 @@ def train_job(job: Job, events: Events, stop: StopRequest) -> None:
     executable = Path(job.inputs["executable"])
     config = load_config(work.settings["model"], work.layout)
     work.check(config)
-    plan, key = read_plan(executable), work.graph_key(config)
+    plan, key = read_plan(executable, FORMAT_VERSION, "ipu"), work.graph_key(config)
     check_key(plan, key)
     model = build_model(work.settings["model"], config, seed=int(work.settings["training"]["seed"]))
     training = Training(work, model, config, copy_programs(executable, key, work.own), events, stop)

@@ -86,7 +86,7 @@ class PodWork:
 
     def graph_key(self, config: Any) -> str:
         """Return the key of the programs for the model of that config."""
-        return graph_key(self.plan, self.settings, self.layout, config.to_dict(), self.sdk.versions)
+        return graph_key(self.plan, self.settings, self.layout, config.to_dict(), self.sdk.versions["poptorch"])
 
     def features(self, split: str) -> Features:
         """Return a split of the features."""

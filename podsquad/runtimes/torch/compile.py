@@ -12,9 +12,10 @@ from pathlib import Path
 
 from podsquad.data.arrow import Features, read_layout
 from podsquad.runtimes.job import Events, Job, StopRequest
+from podsquad.runtimes.plan_file import PLAN_FILE
 from podsquad.runtimes.torch.device import set_up
 from podsquad.runtimes.torch.model import load_config
-from podsquad.runtimes.torch.plan import PLAN_FILE, make_plan
+from podsquad.runtimes.torch.plan import make_plan
 from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, warm_up
 from podsquad.runtimes.torch.static import static_size_of
 from podsquad.store.durable import write_json

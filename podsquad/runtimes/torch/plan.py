@@ -6,10 +6,8 @@ epochs, no learning rates, no times.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,6 @@ from podsquad.runtimes.batch_plan import BatchPlan, estimate_memory, plan_batche
 from podsquad.runtimes.torch.probe import decide_formulation
 from podsquad.runtimes.torch.static import decide_static_size
 
-PLAN_FILE = "plan.json"
 FORMAT_VERSION = 2
 # 512, 1024, 2048 and 8192 compared on steps of 32 features, 116 tokens each on average, of a 128-wide model.
 CPU_MICRO_BATCH_TOKENS = 2048
@@ -106,31 +103,12 @@ def decide_compiled(asked: str, device: str, formulation: str) -> tuple[bool, st
     return True, "compiled once, kept in the executable, reused by training"
 
 
-def read_plan(executable: Path) -> dict[str, Any]:
-    """Return an executable's plan. Raises DataError when there is none that this version reads."""
-    path = executable / PLAN_FILE
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = plan["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"cannot read the plan {path}: {error}", do="delete that executable; the next run makes it again"
-        ) from error
-    if version != FORMAT_VERSION:
-        raise DataError(
-            f"the plan {path} has format {version}, not {FORMAT_VERSION}",
-            why="another version of podsquad made it",
-            do="delete that executable; the next run makes it again",
-        )
-    return plan
-
-
 def check_plan(plan: Mapping[str, Any], settings: Mapping[str, Any], layout: Mapping[str, Any]) -> BatchPlan:
     """Return the plan's batches. Raises DataError when it was made for other features or settings."""
     training, runtime = settings["training"], settings["runtime"]
     batches = _batches(settings, layout)
     differences = [name for name, value in batches.as_json().items() if plan["batches"].get(name) != value]
-    wanted = {"device": runtime["device"], "precision": training["precision"], "processes": runtime["processes"]}
+    wanted = {"precision": training["precision"], "processes": runtime["processes"]}
     differences += [name for name, value in wanted.items() if plan[name] != value]
     if runtime["formulation"] not in ("auto", plan["formulation"]["value"]):
         differences.append("formulation")

@@ -21,11 +21,12 @@ from podsquad.errors import InputMissingError
 from podsquad.runtimes.batch_plan import total_steps
 from podsquad.runtimes.checkpoints import Checkpoints
 from podsquad.runtimes.job import Events, Job, StopRequest
+from podsquad.runtimes.plan_file import read_plan
 from podsquad.runtimes.torch.device import describe_device, library_versions, set_up
 from podsquad.runtimes.torch.fingerprint import training_fingerprint
 from podsquad.runtimes.torch.linear import use_onednn
 from podsquad.runtimes.torch.model import build_model, load_config
-from podsquad.runtimes.torch.plan import check_plan, read_plan
+from podsquad.runtimes.torch.plan import FORMAT_VERSION, check_plan
 from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_model, use_programs
 from podsquad.runtimes.torch.ranks import Ranks, find_meeting, leave, meet, open_meeting, rank_device
 from podsquad.runtimes.torch.reader import InputForm
@@ -72,7 +73,7 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
     features_folder, executable = Path(job.inputs["features"]), Path(job.inputs["executable"])
     settings, training = job.settings, job.settings["training"]
     layout = read_layout(features_folder)
-    plan = read_plan(executable)
+    plan = read_plan(executable, FORMAT_VERSION, settings["runtime"]["device"])
     batches = check_plan(plan, settings, layout)
     features = Features(features_folder, "train")
     steps = total_steps(batches, training["epochs"], training["drop_last"])

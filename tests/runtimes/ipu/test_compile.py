@@ -101,6 +101,19 @@ def test_a_damaged_program_is_not_used_again(desk: Desk, executables: dict[str, 
     assert json.loads((again / "record/compile.json").read_text())["programs_compiled"] == 2
 
 
+def test_programs_that_other_libraries_made_do_not_stay(desk: Desk, executables: dict[str, Path]) -> None:
+    earlier = as_artifact(executables["float16"], desk.root / "store")
+    (key,) = (earlier / "earlier/programs").iterdir()
+    for number, path in enumerate(sorted(key.iterdir())):  # the same graph key, but not what poptorch looks for
+        path.rename(key / f"{number}.popef")
+    files = {name: digest_file(earlier / "earlier" / name)._asdict() for name in list_files(earlier / "earlier")}
+    (earlier / "earlier/manifest.json").write_text(json.dumps({"files": files}))
+    again = desk.run("compile", tiny_settings(), earlier=earlier)
+    assert programs(again) == programs(executables["float16"])
+    record = json.loads((again / "record/compile.json").read_text())
+    assert (record["programs_compiled"], record["programs_of"]) == (2, None)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -125,6 +125,7 @@ def test_a_seed_decides_the_random_numbers(poptorch: ModuleType) -> None:
     assert not torch.equal(drawn(0), drawn(1))
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated:UserWarning")  # torch 2.0's, of itself
 def test_an_exported_executable_runs_in_another_model(poptorch: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "model.poptorch"
     wanted = options(poptorch)
