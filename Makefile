@@ -4,12 +4,14 @@
 # make lint    ruff, mypy on the domain, the import contract
 # make up      start server (UI), worker and deployments on this machine; make up PORT=4201 WEBHOOK=block
 # make down    stop them; make deploy registers the deployments again, make worker starts a worker in the foreground
-# make test-prefect   the tests against a genuine server and worker
+# make test-prefect   the tests against a genuine server and worker, and in a browser (Debian's chromium)
+# make screenshots    make the pictures in docs/images anew, from a genuine run
 # make crash   the long crash tests: 200 kills at random instants, about an hour
+# make hostile ten times as many hostile inputs as make test has, other ones each time; ten minutes
 # make bench   the figures that the README claims
 # make clean   remove what the demo made; make distclean also removes .venv and .venv-ipu
 
-.PHONY: demo test test-prefect lint up down deploy worker automations crash bench clean distclean ipu-env test-ipu
+.PHONY: demo test test-prefect screenshots lint up down deploy worker automations crash hostile bench clean distclean ipu-env test-ipu
 .DELETE_ON_ERROR:
 
 bin := .venv/bin
@@ -29,6 +31,9 @@ test-ipu: .venv/test.stamp .venv-ipu/made.stamp
 test-prefect: .venv/test.stamp
 	@$(bin)/python -m pytest -m prefect_live
 
+screenshots: .venv/test.stamp
+	@PODSQUAD_PICTURES=docs/images $(bin)/python -m pytest -m prefect_live tests/browser/test_night.py
+
 up: .venv/demo.stamp
 	@$(bin)/python -m deployments.up --port "$(PORT)" --webhook "$(WEBHOOK)"
 
@@ -46,6 +51,9 @@ automations: .venv/demo.stamp
 
 crash: .venv/test.stamp
 	@$(bin)/python -m pytest -m crash tests/crash tests/publishing
+
+hostile: .venv/test.stamp
+	@PODSQUAD_HOSTILE_TIMES=10 $(bin)/python -m pytest tests/hostile
 
 lint: .venv/test.stamp
 	@$(bin)/ruff check .

@@ -1,8 +1,9 @@
 """``python -m deployments.automations [--webhook NAME]``: what Prefect does by itself when a night goes wrong.
 
-Always: a run whose heartbeats stop is marked Crashed (its process was killed where no worker saw it). With the name of
-a Webhook block, which holds the address and any secret: a message when a run failed, crashed, runs for too long, or was
-rejected by the gate. Registered again, an automation is changed in its place, and stays switched off where it was.
+Always: a run whose heartbeats stop is marked Crashed (its process was killed where no worker saw it), and one that no
+worker takes says so, and what to do; it starts by itself when there is one. With the name of a Webhook block, which
+holds the address and any secret: a message when a run failed, crashed, runs for too long, or was rejected by the gate.
+Registered again, an automation is changed in its place, and stays switched off where it was.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from deployments.home import run_program, use_server
+from deployments.home import POOL, reach_server, run_program
 from podsquad.errors import InputMissingError, SettingsError
 
-FLOW = "retrain"
+FLOWS = ("retrain", "canary")
 SILENT_SECONDS = 120.0  # four heartbeats: command/run.py asks for one every 30 s
 TOO_LONG_HOURS = 8.0
 LEAST_SECONDS = 10.0  # of a proactive trigger (prefect/events/schemas/automations.py)
 ZOMBIE = "podsquad: no heartbeat"
+NOBODY = "podsquad: no worker"
 REJECTED_TAG = "verdict:rejected"
 _FINAL = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
-_OURS = {"prefect.resource.role": "flow", "prefect.resource.name": FLOW}
+_OURS = {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
 _REJECTED = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{REJECTED_TAG}"}
 # What the webhook gets. tojson quotes whatever a name or a message holds.
 _PAYLOAD = {
@@ -38,7 +40,7 @@ _PAYLOAD = {
 
 
 def make_automations(webhook: UUID | None, silent_seconds: float, too_long_seconds: float) -> list[Any]:
-    """Return the automations as Prefect's client takes them; without a webhook only that which ends dead runs.
+    """Return the automations as Prefect's client takes them; without a webhook only those that bring out the truth.
 
     Raises SettingsError for a time that is too short.
     """
@@ -72,26 +74,45 @@ def make_automations(webhook: UUID | None, silent_seconds: float, too_long_secon
                     "server. Before a Retry look whether it still trains: a device's lock keeps two from meeting",
                 )
             ],
-        )
+        ),
+        AutomationCore(
+            name=NOBODY,
+            description="Tells on a run's page that no worker takes it.",
+            trigger=trigger(expect={"prefect.flow-run.Late"}),
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.SCHEDULED,
+                    name="AwaitingWorker",
+                    message=f"no worker takes runs from the work pool {POOL}. On its host: make up, or make worker for "
+                    "another server. The run then starts by itself",
+                )
+            ],
+        ),
     ]
     if webhook is None:
         return automations
-    told = {
-        "failed": trigger(expect={"prefect.flow-run.Failed", "prefect.flow-run.TimedOut"}),
-        "crashed": trigger(expect={"prefect.flow-run.Crashed"}),
-        "runs too long": silence("prefect.flow-run.Running", _FINAL, too_long_seconds),
-        "rejected": trigger(expect={"prefect.flow-run.Completed"}, match_related=[_OURS, _REJECTED]),
-    }
+    told = (
+        ("failed", "a run has failed", trigger(expect={"prefect.flow-run.Failed", "prefect.flow-run.TimedOut"})),
+        ("crashed", "a run has crashed", trigger(expect={"prefect.flow-run.Crashed"})),
+        (
+            "runs too long",
+            f"a run has not ended within {too_long_seconds / 3600:g} hours",
+            silence("prefect.flow-run.Running", _FINAL, too_long_seconds),
+        ),
+        (
+            "rejected",
+            "the gate has rejected a run's model",
+            trigger(expect={"prefect.flow-run.Completed"}, match_related=[_OURS, _REJECTED]),
+        ),
+    )
     return automations + [
         AutomationCore(
             name=f"podsquad: {what}",
-            description=f"Calls the webhook when a run is {what}."
-            if what != "runs too long"
-            else f"Calls the webhook when a run has not ended within {too_long_seconds / 3600:g} hours.",
+            description=f"Calls the webhook when {when}.",
             trigger=each,
             actions=[CallWebhook(block_document_id=webhook, payload=_payload(what))],
         )
-        for what, each in told.items()
+        for what, when, each in told
     ]
 
 
@@ -148,7 +169,7 @@ def main() -> None:
     parser.add_argument("--silent-seconds", type=float, default=SILENT_SECONDS, help="(%(default)s)")
     parser.add_argument("--too-long-hours", type=float, default=TOO_LONG_HOURS, help="(%(default)s)")
     options = parser.parse_args()
-    use_server()
+    reach_server()
     too_long_seconds = options.too_long_hours * 3600
     for name in register(options.webhook, silent_seconds=options.silent_seconds, too_long_seconds=too_long_seconds):
         print(f"registered the automation {name!r}")

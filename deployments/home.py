@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from pathlib import Path
 
 from podsquad.command.run import prepare_prefect
-from podsquad.errors import InternalError, PodsquadError, SettingsError
+from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError
 from podsquad.terminal import print_error
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -50,6 +50,29 @@ def use_server(environ: MutableMapping[str, str] = os.environ) -> str:
         why="PREFECT_API_URL is not set, and no server of this checkout runs",
         do="start one with: make up",
     )
+
+
+def reach_server() -> str:
+    """Do as ``use_server``, and raise TemporaryError when that server does not answer."""
+    address = use_server()
+    if reason := why_silent(address):
+        raise TemporaryError(
+            f"Prefect's server at {address} cannot be reached: {reason}",
+            why="it is down, or PREFECT_API_URL is wrong",
+            do="start this checkout's own with: make up; or set PREFECT_API_URL to one that runs",
+        )
+    return address
+
+
+def why_silent(address: str) -> str:
+    """Return why the server's API at that address does not answer; empty when it does."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{address}/health", timeout=5.0)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return str(error) or type(error).__name__
+    return "" if answer.is_success else f"it answers {answer.status_code}"
 
 
 def worker_name() -> str:

@@ -1,22 +1,36 @@
-"""Prefect's process worker, where it is changed: how it ends, how long a cancelled run may save, what it tells twice.
+"""Prefect's process worker, where it is changed: how it ends, what a cancelled run may take, what it tells twice, and
+that it outlives any outage of its server.
 
-It reaches into what Prefect keeps private (3.9.1, pinned in pyproject.toml); tests/deployments/test_worker.py holds
-each of the three against a genuine server.
+It reaches into what Prefect keeps private (3.9.1, pinned in pyproject.toml); tests/deployments/test_worker.py and
+test_resume.py hold each of the four against a genuine server.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
 import anyio
+import anyio.to_thread
+import httpx
+import prefect.runner._flow_run_executor as prefect_executor
 import prefect.workers.process as prefect_process
+from prefect import get_client
+from prefect._internal.observers import FlowRunCancellingObserver
 from prefect.exceptions import PrefectException
-from prefect.runner._flow_run_executor import FlowRunExecutorContext
+from prefect.states import Failed
+
+from deployments.home import CHECKOUT
+from deployments.parameters import refuse_former
+from deployments.sweep import end_tasks
+from podsquad.errors import SettingsError
 
 _LOOK_SECONDS = 0.5
+_logger = logging.getLogger("podsquad.worker")
 # The states that a run had when this attempt at it began. Each attempt is a task of its own and so has its own value.
 _EARLIER: ContextVar[frozenset[UUID]] = ContextVar("states before this attempt")
 
@@ -35,26 +49,52 @@ class HostWorker(prefect_process.ProcessWorker):  # type: ignore[misc]
         self.is_closed = False
         self.num_open = 0
         prefect_process.FlowRunExecutorContext = functools.partial(_Context, grace_seconds)
+        prefect_executor.FlowRunCancellingObserver = _Observer
 
     async def get_and_submit_flow_runs(self) -> list[Any]:
         """Take the runs that are due, unless closed."""
-        return [] if self.is_closed else await super().get_and_submit_flow_runs()
+        return [] if self.is_closed else await unless_away("what to run", super().get_and_submit_flow_runs) or []
 
-    async def run(self, flow_run: Any, *arguments: Any, **options: Any) -> Any:
-        """Run a flow's process to its end."""
+    async def _sync_and_initialize(self) -> None:
+        await unless_away("the pool", super()._sync_and_initialize)
+
+    async def run(self, flow_run: Any, configuration: Any, task_status: Any = None) -> Any:
+        """Run a flow's process to its end; a run that the flow does not take fails at once, with the reason."""
         self.num_open += 1
         try:
             _EARLIER.set(frozenset(state.id for state in await self.client.read_flow_run_states(flow_run.id)))
-            return await super().run(flow_run, *arguments, **options)
+            if reason := await self._why_refused(flow_run):
+                await self.client.set_flow_run_state(flow_run.id, Failed(message=reason), force=True)
+                if task_status:
+                    task_status.started("none")  # in the place of a process's number
+                return prefect_process.ProcessWorkerResult(status_code=0, identifier="none")
+            return await super().run(flow_run, configuration, task_status)
         finally:
             self.num_open -= 1
+
+    async def _why_refused(self, flow_run: Any) -> str:
+        if flow_run.deployment_id is None:
+            return ""
+        deployment = await self.client.read_deployment(flow_run.deployment_id)
+        if not deployment.entrypoint:
+            return ""
+        try:
+            refuse_former(deployment.entrypoint, flow_run.parameters, CHECKOUT)
+        except SettingsError as error:
+            return str(error)
+        return ""
 
     async def _propose_crashed_state(self, flow_run: Any, message: str, client: Any = None) -> None:
         if not await _is_told(client or self.client, flow_run.id):
             await super()._propose_crashed_state(flow_run, message, client)
 
 
-class _Context(FlowRunExecutorContext):  # type: ignore[misc]
+class _Observer(FlowRunCancellingObserver):  # type: ignore[misc]
+    async def _check_for_cancelled_flow_runs(self) -> None:
+        await unless_away("what to cancel", super()._check_for_cancelled_flow_runs)
+
+
+class _Context(prefect_executor.FlowRunExecutorContext):  # type: ignore[misc]
     def __init__(self, grace_seconds: float) -> None:
         super().__init__()
         self._grace_seconds = grace_seconds
@@ -64,20 +104,51 @@ class _Context(FlowRunExecutorContext):  # type: ignore[misc]
         processes, proposer = self.process_manager, self._state_proposer
         kill, propose_crashed = processes.kill, proposer.propose_crashed
 
+        # ``grace_seconds`` is Prefect's, and does not count.
         async def kill_when_saved(run_id: UUID, grace_seconds: float = 0.0, *, force: bool = False) -> None:
             if not force and (handle := processes.get(run_id)):
                 handle.graceful_kill()
-                with anyio.move_on_after(max(grace_seconds, self._grace_seconds)):
+                with anyio.move_on_after(self._grace_seconds):
                     while handle.is_alive():
                         await anyio.sleep(_LOOK_SECONDS)
                     return
             await kill(run_id, force=True)
+            await _end_tasks(run_id, "its process was killed")
 
         async def propose_crashed_once(flow_run: Any, message: str) -> Any:
-            return None if await _is_told(self.client, flow_run.id) else await propose_crashed(flow_run, message)
+            if await _is_told(self.client, flow_run.id):
+                return None
+            await _end_tasks(flow_run.id, message)  # first: then nobody has pressed Retry yet
+            return await propose_crashed(flow_run, message)
 
         processes.kill, proposer.propose_crashed = kill_when_saved, propose_crashed_once
         return self
+
+
+async def _end_tasks(run_id: UUID, message: str) -> None:
+    def end() -> None:
+        with get_client(sync_client=True) as client:
+            end_tasks(client, run_id, message)
+
+    await unless_away("the tasks of a run", lambda: anyio.to_thread.run_sync(end))
+
+
+async def unless_away(what: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    """Return what ``call`` returns; None when the server cannot be reached or is not well.
+
+    Of such failures Prefect's worker ends after a quarter of an hour, and takes the trainings of its runs with it; and
+    after half a minute of them a Cancel does not reach a run any more, also when the server is back.
+    """
+    try:
+        return await call()
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code < 500:
+            raise
+        reason = f"it answers {error.response.status_code}"
+    _logger.warning("the server cannot be asked for %s (%s); trying again", what, reason)
+    return None
 
 
 async def _is_told(client: Any, run_id: UUID) -> bool:

@@ -11,7 +11,7 @@ import sys
 import warnings
 from uuid import UUID
 
-from deployments.home import CHECKOUT, POOL, PREFECT_FILE, run_program, use_server
+from deployments.home import CHECKOUT, POOL, PREFECT_FILE, reach_server, run_program
 from podsquad.errors import TemporaryError
 
 DEPLOY = ("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE))
@@ -19,7 +19,7 @@ _SECONDS = 300.0
 
 
 def register() -> list[str]:
-    """Register everything that prefect.yaml holds and return the deployments' names.
+    """Register everything that prefect.yaml holds and return the deployments' names, each after its flow's.
 
     Raises TemporaryError when Prefect's own program refuses; its last words are in the message.
     """
@@ -28,7 +28,7 @@ def register() -> list[str]:
     _deploy()
     _restore(before)
     _close_forms()
-    return sorted(name for name, *_ in _schedules_and_names())
+    return _full_names()
 
 
 def _make_pool() -> None:
@@ -76,6 +76,14 @@ def _schedules_and_names() -> list[tuple[str, UUID, list[tuple[UUID, str | None,
         ]
 
 
+def _full_names() -> list[str]:
+    from prefect import get_client
+
+    with get_client(sync_client=True) as client:
+        flows = {flow.id: flow.name for flow in client.read_flows()}
+        return sorted(f"{flows[deployment.flow_id]}/{deployment.name}" for deployment in client.read_deployments())
+
+
 def _switches() -> dict[tuple[str, str], bool]:
     return {
         (name, slug): active
@@ -115,9 +123,9 @@ def _close_forms() -> None:
 
 def main() -> None:
     """Register, and say what is there."""
-    address = use_server()
+    address = reach_server()
     for name in register():
-        print(f"registered retrain/{name}")
+        print(f"registered {name}")
     print(f"at {address}")
 
 

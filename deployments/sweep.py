@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 _RUN_ID = b"PREFECT__FLOW_RUN_ID="
 _ENGINE = (b"prefect.engine", b"prefect.flow_engine", b"prefect.runner._workspace_supervisor", b"flow-run\0execute")
 _LABEL = "prefect.worker.name"
 _UNLABELLED_FOR = timedelta(seconds=60)  # a worker labels a run within a second of taking it
 _logger = logging.getLogger("podsquad.sweep")
-
-
-@dataclass(frozen=True)
-class Swept:
-    """A run whose process is gone, and the state that it has now."""
-
-    run_id: str
-    name: str
-    state: str
 
 
 def flow_processes(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
@@ -45,33 +36,40 @@ def flow_processes(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
 
 def sweep(
     worker: str, pool: str, *, proc: Path = Path("/proc"), log: Callable[[str], None] = _logger.info
-) -> list[Swept]:
-    """Mark as Crashed, with the reason, each run of ``worker`` that is shown as going on and has no process here.
+) -> list[UUID]:
+    """Bring out the end of each run of ``worker`` that is shown as going on and has no process here.
 
-    A run that was being cancelled becomes Cancelled. Must only be called when no worker of that name runs. Does
-    nothing on systems that do not show processes' environments in ``/proc``: there the heartbeats alone tell.
+    Return those that still go on: they outlived their worker (survivors.py). Must only be called when no worker of that
+    name runs. Does nothing on systems that do not show processes' environments in ``/proc``: there the heartbeats
+    alone tell.
     """
     from prefect import get_client
-    from prefect.states import Cancelled, Crashed
 
     if not (proc / "self/environ").exists():
         log("this system does not show processes' environments; dead runs are found by their missing heartbeats")
         return []
-    swept = []
+    survivors = []
     with get_client(sync_client=True) as client:
         suspects = [run for run in _unfinished(client, pool) if _is_ours(run, worker)]
         alive = {run_id for _, run_id in flow_processes(proc)}
         for run in suspects:
             if str(run.id) in alive:
                 log(f"the run {run.name} still goes on")
-                continue
-            message = f"its process on {worker} ended without a word (a killed worker, or the host went down)"
-            kind = Cancelled if run.state.is_cancelling() else Crashed
-            client.set_flow_run_state(run.id, kind(message=message), force=True)
-            _end_tasks(client, run.id, message)
-            log(f"the run {run.name} is {kind.__name__}: {message}; Retry goes on from what is finished")
-            swept.append(Swept(str(run.id), run.name, kind.__name__))
-    return swept
+                survivors.append(run.id)
+            else:
+                bring_out_end(client, run, worker, log)
+    return survivors
+
+
+def bring_out_end(client: Any, run: Any, worker: str, log: Callable[[str], None] = _logger.info) -> None:
+    """Mark a run whose process is gone as Crashed, with the reason; as Cancelled when it was being cancelled."""
+    from prefect.states import Cancelled, Crashed
+
+    message = f"its process on {worker} ended without a word (a killed worker, or the host went down)"
+    kind = Cancelled if run.state.is_cancelling() else Crashed
+    client.set_flow_run_state(run.id, kind(message=message), force=True)
+    end_tasks(client, run.id, message)
+    log(f"the run {run.name} is {kind.__name__}: {message}; Retry goes on from what is finished")
 
 
 def _unfinished(client: Any, pool: str) -> list[Any]:
@@ -100,7 +98,8 @@ def _is_ours(run: Any, worker: str) -> bool:
     return bool(run.state.is_pending() and datetime.now(UTC) - run.state.timestamp > _UNLABELLED_FOR)
 
 
-def _end_tasks(client: Any, run_id: Any, message: str) -> None:
+def end_tasks(client: Any, run_id: Any, message: str) -> None:
+    """Mark as Crashed the tasks of a run whose process is gone. Nobody else does: they would be Running for good."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
     from prefect.states import Crashed
 

@@ -31,8 +31,9 @@ from deployments.home import (
     WORKER_RECORD,
     own_environment,
     run_program,
+    why_silent,
 )
-from deployments.worker import GRACE_SECONDS, why_silent
+from deployments.worker import GRACE_SECONDS
 from podsquad.errors import SettingsError, TemporaryError
 from podsquad.processes import ProcessRecord, read_record, write_record
 

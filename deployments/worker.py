@@ -20,7 +20,17 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from deployments.home import CHECKOUT, CHECKOUT_VARIABLE, POOL, WORKER_RECORD, run_program, use_server, worker_name
+from deployments.home import (
+    CHECKOUT,
+    CHECKOUT_VARIABLE,
+    POOL,
+    WORKER_RECORD,
+    run_program,
+    use_server,
+    why_silent,
+    worker_name,
+)
+from deployments.survivors import Survivors
 from deployments.sweep import flow_processes, sweep
 from podsquad.errors import SettingsError
 from podsquad.processes import ProcessRecord, read_record, write_record
@@ -28,22 +38,27 @@ from podsquad.processes import ProcessRecord, read_record, write_record
 GRACE_SECONDS = 90.0  # more than a runtime gets to save (runtimes/launch.py)
 _REPORT_SECONDS = 15.0  # for Prefect to tell the server what became of a killed process
 _LOOK_SECONDS = 0.2
+_MIND_SECONDS = 5.0
 _logger = logging.getLogger("podsquad.worker")
 
 
-def work(pool: str, name: str, grace_seconds: float, on_start: Callable[[], object]) -> None:
-    """Take runs from the pool until SIGTERM or Ctrl-C, then end as the module says."""
+def work(pool: str, name: str, grace_seconds: float, survivors: Survivors, on_start: Callable[[], object]) -> None:
+    """Take runs from the pool until SIGTERM or Ctrl-C, then end as the module says. ``survivors`` are minded too."""
     import anyio
 
-    anyio.run(_work, pool, name, grace_seconds, on_start)
+    anyio.run(_work, pool, name, grace_seconds, survivors, on_start)
 
 
-async def _work(pool: str, name: str, grace_seconds: float, on_start: Callable[[], object]) -> None:
+async def _work(
+    pool: str, name: str, grace_seconds: float, survivors: Survivors, on_start: Callable[[], object]
+) -> None:
     import anyio
+    import anyio.to_thread
 
-    from deployments.host_worker import HostWorker
+    from deployments.host_worker import HostWorker, unless_away
 
     worker = HostWorker(work_pool_name=pool, name=name, create_pool_if_not_found=False, grace_seconds=grace_seconds)
+    runs = _Runs(worker, survivors)
 
     def told(message: str) -> None:
         _logger.info("%s", message)
@@ -56,62 +71,69 @@ async def _work(pool: str, name: str, grace_seconds: float, on_start: Callable[[
             await worker.start(printer=told)
             group.cancel_scope.cancel()
 
+        async def mind() -> None:
+            while survivors:
+                await unless_away("the former worker's runs", lambda: anyio.to_thread.run_sync(survivors.look))
+                await anyio.sleep(_MIND_SECONDS)
+
         group.start_soon(start)
+        group.start_soon(mind)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
                 if worker.is_closed:
-                    _signal_flows(signal.SIGKILL)  # asked twice
+                    runs.signal(signal.SIGKILL)  # asked twice
                     continue
                 worker.is_closed = True
-                group.start_soon(_end, worker, number, grace_seconds, group.cancel_scope)
+                group.start_soon(_end, runs, number, grace_seconds, group.cancel_scope)
 
 
-async def _end(worker: Any, number: int, grace_seconds: float, scope: Any) -> None:
+class _Runs:
+    """The runs that this worker answers for: its own, and those that outlived the one before it."""
+
+    def __init__(self, worker: Any, survivors: Survivors) -> None:
+        self._worker, self._survivors = worker, survivors
+
+    @property
+    def num_open(self) -> int:
+        return int(self._worker.num_open) + len(self._survivors.processes())
+
+    def signal(self, number: int, *, but: Collection[int] = ()) -> set[int]:
+        """Send the runs' processes a signal, and return those that got it."""
+        signalled = set()
+        surviving = self._survivors.processes().values()
+        for pid, _ in flow_processes():
+            try:
+                parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+                if pid not in but and (int(parent) == os.getpid() or pid in surviving):
+                    os.kill(pid, number)
+                    signalled.add(pid)
+            except OSError:
+                continue  # it has just ended
+        return signalled
+
+
+async def _end(runs: _Runs, number: int, grace_seconds: float, scope: Any) -> None:
     name = signal.Signals(number).name
-    _logger.info("%s: no more runs are taken; %d go on", name, worker.num_open)
+    _logger.info("%s: no more runs are taken; %d go on", name, runs.num_open)
     # A terminal's Ctrl-C has reached the flows' processes by itself; a second signal would disturb their saving.
-    if not await _ended(worker, grace_seconds, signal.SIGTERM if number == signal.SIGTERM else None):
-        _logger.warning("%d runs did not end within %g seconds and are killed", worker.num_open, grace_seconds)
-        _signal_flows(signal.SIGKILL)
-        await _ended(worker, _REPORT_SECONDS)
+    if not await _ended(runs, grace_seconds, signal.SIGTERM if number == signal.SIGTERM else None):
+        _logger.warning("%d runs did not end within %g seconds and are killed", runs.num_open, grace_seconds)
+        runs.signal(signal.SIGKILL)
+        await _ended(runs, _REPORT_SECONDS)
     scope.cancel()
 
 
-async def _ended(worker: Any, seconds: float, number: int | None = None) -> bool:
+async def _ended(runs: _Runs, seconds: float, number: int | None = None) -> bool:
     """Wait that long for the end of the runs. ``number``: the signal that each gets once, also one that just begins."""
     import anyio
 
     told: set[int] = set()
     with anyio.move_on_after(seconds):
-        while worker.num_open:
+        while runs.num_open:
             if number is not None:
-                told |= _signal_flows(number, but=told)
+                told |= runs.signal(number, but=told)
             await anyio.sleep(_LOOK_SECONDS)
-    return not worker.num_open
-
-
-def _signal_flows(number: int, *, but: Collection[int] = ()) -> set[int]:
-    signalled = set()
-    for pid, _ in flow_processes():
-        try:
-            parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == os.getpid() and pid not in but:
-                os.kill(pid, number)
-                signalled.add(pid)
-        except OSError:
-            continue  # it has just ended
-    return signalled
-
-
-def why_silent(address: str) -> str:
-    """Return why the server's API at that address does not answer; empty when it does."""
-    import httpx
-
-    try:
-        answer = httpx.get(f"{address}/health", timeout=5.0)
-    except httpx.HTTPError as error:
-        return str(error) or type(error).__name__
-    return "" if answer.is_success else f"it answers {answer.status_code}"
+    return not runs.num_open
 
 
 def _wait_for_server(address: str) -> None:
@@ -147,9 +169,9 @@ def main() -> None:
     write_record(WORKER_RECORD, myself, is_working=False)
     try:
         _wait_for_server(address)
-        sweep(options.name, options.pool)
+        survivors = Survivors(options.name, sweep(options.name, options.pool))
         ready = functools.partial(write_record, WORKER_RECORD, myself, is_working=True)
-        work(options.pool, options.name, options.grace_seconds, ready)
+        work(options.pool, options.name, options.grace_seconds, survivors, ready)
     finally:
         WORKER_RECORD.unlink(missing_ok=True)
 

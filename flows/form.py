@@ -32,9 +32,12 @@ def _field(name: str) -> tuple[Any, Any]:
     section, _, field = name.partition(".")
     model = Settings.model_fields[section].annotation
     info, setting = model.model_fields[field], settings_fields()[name]
-    profiles = ", ".join(f"{profile} {setting.value_in(_PROFILES[profile]):g}" for profile in _PROFILES)
+    values = {profile: f"{setting.value_in(settings):g}" for profile, settings in _PROFILES.items()}
+    told = ", ".join(f"{profile} {value}" for profile, value in values.items())
+    if len(set(values.values())) == 1:
+        told = f"{values[PROFILE_NAMES[0]]} in each"
     bounds = f"{setting.bounds.capitalize()}. " if setting.bounds else ""
-    description = f"{setting.description} {bounds}Empty: as the profile says ({profiles})."
+    description = f"{setting.description} {bounds}Empty: as the profile says ({told})."
     return Annotated[info.annotation, *info.metadata] | None, Field(None, description=description)
 
 

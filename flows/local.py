@@ -9,6 +9,7 @@ import httpx
 from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL
 
+from flows.canary import canary
 from flows.retrain import retrain
 from podsquad.errors import StoppedError, TemporaryError
 
@@ -16,14 +17,14 @@ from podsquad.errors import StoppedError, TemporaryError
 _NO_SERVER = ("Failed to reach API", "ephemeral Prefect API server")
 
 
-def run_here(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Run the flow and return its report.
+def run_here(parameters: dict[str, Any], *, is_canary: bool = False) -> dict[str, Any]:
+    """Run the night's flow, or the canary's, and return its report, that of a drift too.
 
     Raises what the stages raise, StoppedError on SIGTERM, TemporaryError when Prefect's server cannot be reached.
     """
     keep_interrupts_from_server()
     try:
-        report: dict[str, Any] = retrain(**parameters)
+        report: dict[str, Any] = _canary_report(parameters) if is_canary else retrain(**parameters)
     except TerminationSignal as stop:
         raise StoppedError("stopped by SIGTERM", do="run the same again: it goes on from there") from stop
     except (RuntimeError, httpx.TransportError) as error:
@@ -35,6 +36,15 @@ def run_here(parameters: dict[str, Any]) -> dict[str, Any]:
             do="check PREFECT_API_URL (without it a temporary server is started), and run the same again",
         ) from error
     return report
+
+
+def _canary_report(parameters: dict[str, Any]) -> dict[str, Any]:
+    # A drift fails the run, and calling the flow for its value would raise that as an error.
+    report = canary(**parameters, return_state=True).result(raise_on_failure=False)
+    if isinstance(report, BaseException):
+        raise report
+    found: dict[str, Any] = report
+    return found
 
 
 def keep_interrupts_from_server() -> None:

@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from podsquad.config.section import StageName
 from podsquad.data.dataset import Questions, read_questions
 from podsquad.evaluation.report import read_metrics
 from podsquad.history import training_record
-from podsquad.stages.builders import read_publication
+from podsquad.publishing.publish import read_publication, read_verdict
 from podsquad.stages.catalog import STAGES
 from tasks.reference import ArtifactReference
 
 
-def report_run(profile: str, outcomes: Sequence[ArtifactReference], *, note: str = "") -> dict[str, Any]:
-    """Return the run's report: JSON values, one entry per stage, and scores and publication at the top.
+def report_run(
+    profile: str, outcomes: Sequence[ArtifactReference], paths: Mapping[StageName, Path], *, note: str = ""
+) -> dict[str, Any]:
+    """Return the run's report: JSON values, one entry per stage, and scores and verdict at the top.
 
-    ``is_published`` False: the run was to end after evaluate; then there is no publication, and ``model`` lies in the
-    store.
+    ``paths`` are the artifacts of the outcomes, which the run has verified.
+
+    ``summary`` says in a sentence or two what came of it. ``verdict`` is the gate's (None where the run was to end
+    after evaluate): "unchanged" where everything was reused and the champion is this very model. ``is_published``: this
+    run brought a version to the target. ``publication`` is the version that the target holds, ``model`` a folder to
+    ask.
     """
-    paths = {outcome.stage: outcome.artifact().path for outcome in outcomes}
     metrics = read_metrics(paths["evaluate"])
+    verdict = read_verdict(paths["publish"], is_reused=outcomes[-1].is_reused) if "publish" in paths else None
     publication = read_publication(paths["publish"]) if "publish" in paths else None
+    is_a_folder = publication is not None and publication.target == "folder" and bool(publication.key)
     return {
         "profile": profile,
         "note": note,
+        "summary": _summary(metrics, verdict),
         "exact_match": metrics["exact_match"],
         "f1": metrics["f1"],
         "num_questions": metrics["num_questions"],
         "emulated": bool(training_record(paths["train"]).get("emulated", False)),
-        "is_published": publication is not None,
-        "publication": publication["path"] if publication else None,
-        "pointer": publication["pointer"] if publication else None,
-        "model": publication["pointer"] if publication else str(paths["train"] / "model"),
+        "verdict": verdict,
+        "is_published": bool(verdict and verdict["is_published"]),
+        "publication": publication.url if publication else None,
+        "pointer": publication.current if publication else None,
+        "model": publication.current if publication and is_a_folder else str(paths["train"] / "model"),
         "example": _example(read_questions(paths["download"], "validation")),
         "stages": [
             {
@@ -48,6 +59,13 @@ def report_run(profile: str, outcomes: Sequence[ArtifactReference], *, note: str
             for outcome in outcomes
         ],
     }
+
+
+def _summary(metrics: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:
+    scores = f"Exact match {metrics['exact_match']:.2f}, F1 {metrics['f1']:.2f}."
+    if verdict is None:
+        return f"Not to be published. {scores}"
+    return f"{verdict['verdict'].capitalize()}: {verdict['reason']} {scores}"
 
 
 def _example(questions: Questions) -> dict[str, str]:

@@ -72,6 +72,30 @@ def draw_slices(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], overall_f
     return _svg(y + 6, parts)
 
 
+def draw_nights(f1: Sequence[float], published: Sequence[bool]) -> str:
+    """Return an SVG of F1 (percent) by night, the oldest first; a night that was published is a full circle."""
+    left, right, top, bottom, height = 52, 16, 44, 30, 260
+    across, down = _WIDTH - left - right, height - top - bottom
+    least = _round_down(min(f1, default=0.0))
+    places = [
+        (left + across * (row + 0.5) / len(f1), top + down * (100 - value) / (100 - least))
+        for row, value in enumerate(f1)
+    ]
+    parts = [_text(left - 36, 22, "F1 of the nights", weight="bold")]
+    parts.append(_text(_WIDTH - right, 22, "full: published; empty: not", anchor="end", fill=FAINT, size=11))
+    for share in (0.0, 0.5, 1.0):
+        y = top + down * (1 - share)
+        parts.append(f'<path d="M{left} {y:.1f}H{_WIDTH - right}" stroke="{GRID}"/>')
+        parts.append(_text(left - 8, y + 4, f"{least + (100 - least) * share:g}", anchor="end"))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    parts.append(f'<polyline points="{line}" fill="none" stroke="{BLUE}" stroke-width="1" opacity="0.4"/>')
+    for (x, y), is_published in zip(places, published, strict=True):
+        fill = BLUE if is_published else "white"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{fill}" stroke="{BLUE}" stroke-width="1.5"/>')
+    parts.append(_text(left + across / 2, height - 8, "oldest to newest", anchor="middle", fill=FAINT))
+    return _svg(height, parts)
+
+
 def data_uri(svg: str) -> str:
     """Return an SVG as an address that a page can show without asking anybody for it."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
@@ -91,6 +115,11 @@ def _round_up(value: float) -> float:
             if digit * power >= value:
                 return digit * power
         power *= 10
+
+
+def _round_down(percent: float) -> float:
+    """Return where a scale that ends at 100 begins: the last of 0, 50, 80, 90, 95, 98 that is not above ``percent``."""
+    return max(first for first in (0.0, 50.0, 80.0, 90.0, 95.0, 98.0) if first <= max(percent, 0.0))
 
 
 def _text(

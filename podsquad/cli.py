@@ -1,7 +1,8 @@
 """The ``podsquad`` command. Nothing heavy is imported before a verb needs it; only ``run`` imports Prefect.
 
-Exit codes: 0 done; 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be used,
-74 disk full, 75 try again (podsquad/errors.py), 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 the answer is no (verify found a difference, run --strict kept the champion, run --canary
+drifted); 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be used, 74 disk full,
+75 try again (podsquad/errors.py), 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -61,23 +62,56 @@ def run(
     refresh: RefreshOption = None,
     publish: Annotated[bool, typer.Option("--publish/--no-publish", help="End after evaluate, or publish.")] = True,
     note: Annotated[str, typer.Option(help="Why this run is made; shown on its page in Prefect.")] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where the gate keeps the champion.")] = False,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Train the same again aside, and exit with 1 if it comes out otherwise.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what a canary made.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Retrain once: six stages, those that are made already reused."""
-    from podsquad.command.run import run_retraining
+    from podsquad.command.run import KEPT, run_retraining
 
     settings, overrides = _settings(profile, set_)
-    run_retraining(settings, overrides, _stages(refresh), run_flow=_run_flow, publish=publish, note=note, as_json=json)
+    if canary:
+        if refresh or strict:
+            raise SettingsError(
+                "--canary goes with neither --refresh nor --strict",
+                why="a canary runs every stage anew and publishes nothing",
+                do="leave them out",
+            )
+        from podsquad.command.canary import run_canary
+
+        raise typer.Exit(run_canary(settings, overrides, run_flow=_run_canary_flow, keep=keep, note=note, as_json=json))
+    verdict = run_retraining(
+        settings, overrides, _stages(refresh), run_flow=_run_flow, publish=publish, note=note, as_json=json
+    )
+    if strict and verdict in KEPT:
+        raise typer.Exit(1)
 
 
 @app.command()
 def runs(profile: ProfileOption = None, set_: SetOption = None, json: JsonOption = False) -> None:
-    """List what the nights came to, from the store: scores, steps, publications. The newest comes first."""
-    from podsquad.command.show import show_runs
-    from podsquad.history import past_runs
+    """List what the nights came to: scores, verdicts, versions, and what was rolled back. The newest comes first."""
+    from podsquad.command.publications import show_history
 
     settings, _ = _settings(profile, set_)
-    show_runs(past_runs(settings.store.path), as_json=json)
+    show_history(settings, as_json=json)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why: kept where the model is published.")],
+    to: Annotated[str | None, typer.Option(metavar="TAG", help="A version; nothing: the one before.")] = None,
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a former version current again, and withdraw the one that is."""
+    from podsquad.command.publications import roll_back
+
+    settings, _ = _settings(profile, set_)
+    roll_back(settings, to, reason, as_json=json)
 
 
 @app.command()
@@ -98,21 +132,34 @@ def plan(
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(help="The question.")],
+    question: Annotated[str | None, typer.Argument(help="The question.")] = None,
     context: Annotated[str | None, typer.Option(help="The text that holds the answer.")] = None,
     context_file: Annotated[Path | None, typer.Option(help="A file with that text.")] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", help="Ask one question after another.")] = False,
+    questions: Annotated[Path | None, typer.Option(help="Answer a file: SQuAD v1.1 JSON, also .gz.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Show a page on this machine to ask in.")] = False,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The page's; nothing or 0: a free one.")] = None,
     model: Annotated[Path | None, typer.Option(help="A model's folder; nothing: what the profile published.")] = None,
     profile: ProfileOption = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Answer a question about a text of any length."""
-    from podsquad.command.show import show_answer
-    from podsquad.question import answer_question, published_model, read_context
+    """Answer questions about texts of any length."""
+    from podsquad.command.ask import ask as ask_in_one_way
 
     settings, _ = _settings(profile, set_)
-    text = read_context(context, context_file)
-    show_answer(answer_question(model or published_model(settings.publish), question, text), as_json=json)
+    ask_in_one_way(
+        model,
+        settings.publish,
+        question=question,
+        context=context,
+        context_file=context_file,
+        interactive=interactive,
+        questions=questions,
+        serve=serve,
+        port=port,
+        as_json=json,
+    )
 
 
 @app.command()
@@ -128,6 +175,56 @@ def score(
     show_scores(score_files(data, predictions), as_json=json)
 
 
+@app.command()
+def verify(
+    where: Annotated[str, typer.Argument(metavar="FOLDER|REPO[@REVISION]", help="What was published.")],
+    store: Annotated[Path | None, typer.Option(help="A store: its artifacts are verified too.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A file of the questions, or demo for the demo world; may be repeated."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Recompute a model's receipt from what is published; with a store and the questions, down to the data."""
+    from podsquad.command.verify import run_verification
+
+    raise typer.Exit(run_verification(where, store, data or [], as_json=json))
+
+
+@app.command()
+def gc(
+    keep: Annotated[int, typer.Option(min=1, help="Artifacts of each stage that stay, whatever their age.")] = 7,
+    days: Annotated[float, typer.Option(min=0.0, help="Remove only what is older than this.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Remove old artifacts from the store that nothing kept was made of, what was set aside, and what a kill left."""
+    from podsquad.command.gc import collect
+
+    settings, _ = _settings(profile, set_)
+    collect(settings, keep=keep, days=days, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def drill(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[DRILL]...", help="Nothing: all of them.")] = None,
+    profile: ProfileOption = None,
+    set_: SetOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Do harm to a tiny run in this deployment and store (kill, full-disk, hub-500, truncate-checkpoint, stale-lease).
+
+    What the run made is removed again. Exit code 1 when something was lost.
+    """
+    from podsquad.command.drill import run_drills
+
+    settings, _ = _settings(profile, set_)
+    if not run_drills(settings, names or [], as_json=json):
+        raise typer.Exit(1)
+
+
 @config_app.command("show")
 def config_show(profile: ProfileOption = None, set_: SetOption = None, json: JsonOption = False) -> None:
     """Show every setting: its value, where it comes from, which stages it shapes."""
@@ -141,6 +238,13 @@ def _run_flow(parameters: dict[str, Any]) -> dict[str, Any]:
     from flows.local import run_here
 
     report: dict[str, Any] = run_here(parameters)
+    return report
+
+
+def _run_canary_flow(parameters: dict[str, Any]) -> dict[str, Any]:
+    from flows.local import run_here
+
+    report: dict[str, Any] = run_here(parameters, is_canary=True)
     return report
 
 

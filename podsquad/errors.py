@@ -24,25 +24,34 @@ to do. The exit codes are those of sysexits.h.
 from __future__ import annotations
 
 import errno
+import os
+import re
 from typing import Dict, Iterator, Optional, Type
 
 RETRY, RESUME, STOP = "retry", "resume", "stop"
+# Tokens, passwords in addresses, and the signatures of the addresses that large files are sent to and read from.
+_SECRETS = re.compile(
+    r"((?-i:hf_)(?=[A-Za-z0-9]{10})|Bearer\s+|Signature=|Credential=|Security-Token=|Policy=)[A-Za-z0-9_\-.=%/+~]+"
+    r"|(?<=://)[^/@\s]+:[^/@\s]+(?=@)",
+    re.IGNORECASE,
+)
+_TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_SHORTEST_TOKEN = 8
 
 
 class PodsquadError(Exception):
     """Carry a headline, the likely cause and the way out of a failure that podsquad foresaw.
 
-    ``str(error)`` is one paragraph whose first line says everything a log's reader needs at once.
+    ``str(error)`` is one paragraph whose first line says everything a log's reader needs at once. No token is in it,
+    whoever repeats one: a library, or a runtime's last words.
     """
 
     exit_code = 70
     remedy = STOP
 
     def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.do = do
+        self.what, self.why, self.do = (hide_secrets(part) for part in (what, why, do))
+        super().__init__(self.what)
 
     @property
     def heals(self) -> bool:
@@ -117,6 +126,18 @@ class LeaseLostError(TemporaryError):
     """Another run took over what this one was building, because this one gave no sign of life for too long."""
 
 
+def hide_secrets(text: str) -> str:
+    """Return the text with access tokens, signatures and passwords in addresses replaced by ``***``.
+
+    Tokens are known by their form, and the one in the environment by its value.
+    """
+    for name in _TOKEN_VARIABLES:
+        token = os.environ.get(name, "")
+        if len(token) >= _SHORTEST_TOKEN:
+            text = text.replace(token, "***")
+    return _SECRETS.sub(lambda match: (match.group(1) or "") + "***", text)
+
+
 def _rebuild(kind: Type[PodsquadError], what: str, why: str, do: str) -> PodsquadError:
     return kind(what, why=why, do=do)
 
@@ -132,6 +153,21 @@ def error_named(name: str) -> Type[PodsquadError]:
     """Return the class of that name, or InternalError for a name that is none of ours."""
     by_name: Dict[str, Type[PodsquadError]] = {kind.__name__: kind for kind in all_errors()}
     return by_name.get(name, InternalError)
+
+
+def os_error_of(error: BaseException, path: str = "") -> Optional[OSError]:
+    """Return the operating system's error that an exception is or tells of; None when it tells of none.
+
+    Libraries in Rust (safetensors, tokenizers) raise it as another kind and tell it in words alone: "File too large
+    (os error 27)". ``path`` is the file, where the caller knows it.
+    """
+    if isinstance(error, OSError):
+        return error
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    if told is None or isinstance(error, PodsquadError):
+        return None
+    number = int(told.group(1))
+    return OSError(number, os.strerror(number), path or None)
 
 
 def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path=FOLDER") -> PodsquadError:

@@ -8,7 +8,6 @@ them, and each wraps what the one below raised. This module also runs on Python 
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,14 +17,9 @@ from podsquad.errors import (
     SettingsError,
     TemporaryError,
     from_os_error,
+    hide_secrets,
 )
 
-# Tokens, passwords in addresses, and the signatures of the addresses that large files are sent to and read from.
-_SECRETS = re.compile(
-    r"(hf_|Bearer\s+|Signature=|Credential=|Security-Token=|Policy=)[A-Za-z0-9_\-.=%/+~]+"
-    r"|(?<=://)[^/@\s]+:[^/@\s]+(?=@)",
-    re.IGNORECASE,
-)
 _REFUSED = {"GatedRepoError", "DisabledRepoError", "LocalTokenNotFoundError"}
 _REFUSED_STATUS = {401, 402, 403}
 _OFFLINE = "OfflineModeIsEnabled"
@@ -88,7 +82,7 @@ def explain_hub_error(error: BaseException, wording: Wording) -> PodsquadError:
     for link in chain:
         if isinstance(link, PodsquadError):
             return link
-        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return from_os_error(link, wording.doing)
     if names & _REFUSED or status in _REFUSED_STATUS:
         return SettingsError(
@@ -110,11 +104,6 @@ def explain_hub_error(error: BaseException, wording: Wording) -> PodsquadError:
             told + ": the Hub could not be reached or did not answer", why=said, do=wording.unreachable
         )
     return wording.other_kind(what, why=said, do=wording.other)
-
-
-def hide_secrets(text: str) -> str:
-    """Return the text with access tokens, signatures and passwords in addresses replaced by ``***``."""
-    return _SECRETS.sub(lambda match: (match.group(1) or "") + "***", text)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.config.settings import Settings
-from podsquad.errors import PodsquadError
+from podsquad.errors import PodsquadError, StoreError
 from podsquad.estimates import Estimate, estimate
 from podsquad.preflight import Check, run_checks
 from podsquad.stages.catalog import STAGES
@@ -87,7 +87,12 @@ def _plan_stage(
     except PodsquadError as error:
         return PlannedStage(name, "run", error.what, "", "")
     key = key_of(ingredients)
-    found = store.look_up(name, key, STAGES[name].why_stale)
+    try:
+        found = store.look_up(name, key, STAGES[name].why_stale)
+    except StoreError:
+        raise
+    except PodsquadError as error:  # what the artifact tells of cannot be asked
+        return PlannedStage(name, "run", error.what, key, "")
     if found.artifact and not refresh:
         digests[name] = found.artifact.digest
         return PlannedStage(name, "reuse", "unchanged", key, str(found.artifact.path))

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from podsquad.config.publish_settings import PublishSettings
 from podsquad.config.section import STAGE_NAMES
 from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named, from_os_error
 from podsquad.pod import launcher_command, pod_checks
+from podsquad.publishing.hub_rights import check_rights
+from podsquad.publishing.places import hub_of
 from podsquad.runtimes.emulator import packages_for
 from podsquad.runtimes.ipu.checks import PodCheck
 from podsquad.runtimes.ipu.sdk import NO_SDK_DO, NO_SDK_WHY, check_versions
@@ -46,20 +49,20 @@ class Check:
         return cls(check.name, check.passed, check.found, check.why, check.do, "" if check.passed else "SettingsError")
 
 
-def run_checks(settings: Settings, features: Path | None = None) -> tuple[Check, ...]:
+def run_checks(settings: Settings, features: Path | None = None, *, publish: bool = True) -> tuple[Check, ...]:
     """Run every check. Never raises: what is wrong is in the checks. Nothing is written.
 
-    ``features`` is the artifact that the run will train on, where it is there already.
+    ``features`` is the artifact that the run will train on, where it is there already. ``publish`` False: the run ends
+    after evaluate, so that where the model would go does not matter.
     """
     checks = tuple(
         check
         for name, find in (
             ("store", lambda: _writable(settings.store.path, "store.path")),
-            ("publication", lambda: _writable(settings.publish.folder, "publish.folder")),
             ("disk", lambda: _free_space(settings.store.path, "store.path")),
-            ("target's disk", lambda: _free_space(settings.publish.folder, "publish.folder")),
             ("inputs", lambda: _inputs(settings)),
             ("runtime", lambda: _runtime(settings)),
+            *(_of_target(settings.publish) if publish else ()),
         )
         for check in [_checked(name, find)]
     )
@@ -81,6 +84,23 @@ def _checked(name: str, find: Callable[[], str]) -> Check:
         return Check.failed(name, error)
     except OSError as error:
         return Check.failed(name, from_os_error(error, f"checking the {name}"))
+
+
+def _of_target(settings: PublishSettings) -> tuple[tuple[str, Callable[[], str]], ...]:
+    if settings.target == "hub":
+        return (("publication", lambda: _hub_rights(settings)),)
+    return (
+        ("publication", lambda: _writable(settings.folder, "publish.folder")),
+        ("target's disk", lambda: _free_space(settings.folder, "publish.folder")),
+    )
+
+
+def _hub_rights(settings: PublishSettings) -> str:
+    hub = hub_of(settings)
+    if settings.token_block and not hub.has_token:
+        # Read when the run is under way (tasks/hub_token.py): then this check is made again, with the token.
+        return f"the token of the Secret block {settings.token_block} is checked when the run begins"
+    return check_rights(hub, settings.private)
 
 
 def _writable(folder: Path, setting: str) -> str:

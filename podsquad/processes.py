@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from podsquad.store.durable import write_json
+from podsquad.store.durable import parse_json, write_json
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,25 @@ def write_record(path: Path, process: ProcessRecord, **more: Any) -> None:
 def read_record(path: Path) -> tuple[ProcessRecord, dict[str, Any]] | None:
     """Return a written record and the rest; None when there is none, or it is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return ProcessRecord(int(content.pop("pid")), str(content.pop("born"))), content
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that ``pid`` has started and that live, in no order."""
+    if not Path("/proc/self/stat").exists():
+        told = subprocess.run(["ps", "-A", "-o", "ppid=,pid="], capture_output=True, text=True, check=False).stdout
+        pairs = [line.split() for line in told.splitlines()]
+        return [int(child) for parent, child in pairs if int(parent) == pid]
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(fields[1]) == pid:
+                found.append(int(folder.name))
+    return found
 
 
 def _birth(pid: int) -> str:

@@ -109,8 +109,11 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Se
 
 
 def print_json(value: Mapping[str, Any], stream: IO[str] | None = None) -> None:
-    """Print one JSON object."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), file=stream or sys.stdout, flush=True)
+    """Print one JSON object; half a surrogate pair, as a command line of other bytes than UTF-8 has it, is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        text = json.dumps(value, indent=2)
+    print(text, file=stream or sys.stdout, flush=True)
 
 
 def print_error(error: PodsquadError) -> None:

@@ -16,7 +16,8 @@ from podsquad.data.dataset import read_origin, read_report
 from podsquad.evaluation.report import read_history, read_metrics
 from podsquad.history import PastRun, champion_for, training_record
 from podsquad.plan import Plan
-from podsquad.stages.builders import read_publication
+from podsquad.publishing.publish import read_publication, read_verdict
+from podsquad.publishing.target import Publication
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -54,7 +55,12 @@ def plan_view(plan: Plan, *, note: str, changed: Mapping[str, Any], is_published
 
 
 def stage_views(
-    stage: StageName, folders: Mapping[StageName, Path], runs: Callable[[], list[PastRun]], settings: PublishSettings
+    stage: StageName,
+    folders: Mapping[StageName, Path],
+    runs: Callable[[], list[PastRun]],
+    settings: PublishSettings,
+    *,
+    is_reused: bool = False,
 ) -> list[View]:
     """Show what a stage made; ``folders`` are the artifacts of this stage and of those before.
 
@@ -70,10 +76,11 @@ def stage_views(
         metrics = read_metrics(folder)
         past = runs()
         this = next((run.evaluation for run in past if run.evaluation_path == str(folder)), "")
-        champion = champion_for(past, this, settings.folder / settings.name)
+        champion = champion_for(past, this, settings)
         return [scores_view(metrics, champion)]
     if stage == "publish":
-        return [publication_view(read_publication(folder))]
+        verdict = read_verdict(folder, is_reused=is_reused)
+        return [verdict_view(verdict), publication_view(read_publication(folder), verdict)]
     return []
 
 
@@ -151,7 +158,7 @@ def scores_view(metrics: Mapping[str, Any], champion: PastRun | None) -> View:
     )
     if champion:
         said = (
-            f"Champion: version `{Path(champion.publication).name}` of {champion.when:%Y-%m-%d %H:%M} UTC, "
+            f"Champion: version `{champion.tag}` of {champion.when:%Y-%m-%d %H:%M} UTC, "
             f"{'which is published now' if champion.is_current else 'which was published before this one'}."
         )
         if champion.num_questions != metrics["num_questions"]:
@@ -166,16 +173,59 @@ def scores_view(metrics: Mapping[str, Any], champion: PastRun | None) -> View:
     return View("scores", title, f"{said}\n\n{table(columns, rows, right=columns[1:])}\n\n{picture}")
 
 
-def publication_view(record: Mapping[str, Any]) -> View:
-    """Show where the model went."""
+def verdict_view(verdict: Mapping[str, Any]) -> View:
+    """Show the gate's verdict, what it rests on, and the champion's scores beside the challenger's."""
+    name = verdict["verdict"] + (f" ({verdict['cause']})" if verdict.get("cause") else "")
+    parts = [f"**{escaped(name.capitalize())}.** {escaped(verdict['reason'])}"]
+    if verdict.get("policy"):
+        parts.append(escaped(verdict["policy"]))
+    champion, challenger = verdict.get("champion"), verdict["challenger"]
+    rows = [("challenger", "", *_scores_of(challenger))]
+    if champion:
+        rows.append(("champion", f"`{champion['tag']}`", *_scores_of(champion)))
+    heads = ("", "version", "questions", "exact match", "F1")
+    parts.append(table(heads, rows, right=heads[2:]))
+    if champion and champion.get("is_rescored"):
+        parts.append("The evaluation set changed: the champion was scored again on this one.")
+    if overall := verdict.get("overall"):
+        figures: list[tuple[str, Mapping[str, Any], str]] = [("all", overall, "")]
+        figures += [
+            (part["name"], part["difference"], part["state"]) for part in verdict["slices"] if part["difference"]
+        ]
+        compared = [
+            (
+                escaped(which),
+                f"{each['num_questions']:,}",
+                f"{each['difference_f1']:+.2f}",
+                f"{each['lower_f1']:+.2f} to {each['upper_f1']:+.2f}",
+                f"{each['confidence']:.4g}",
+                escaped(state.replace("_", " ")),
+            )
+            for which, each, state in figures
+        ]
+        columns = ("questions of", "number", "F1 gained", "bounds", "confidence of each", "")
+        parts.append(table(columns, compared, right=columns[1:5]))
+        parts.append(
+            f"Margin {verdict['margin_f1']:g} points, {verdict['slice_margin_f1']:g} for a guarded slice. An equally "
+            f"good model passes {verdict['pass_probability_if_equal']:.0%} of the time."
+        )
+    parts.append(f"Other challengers that were judged on these questions before: {verdict['num_earlier_uses']:,}.")
+    return View("verdict", name.capitalize(), "\n\n".join(parts))
+
+
+def publication_view(publication: Publication, verdict: Mapping[str, Any]) -> View:
+    """Show what the target holds after the run, as a link where it has an address."""
+    is_new = verdict["is_published"]
     rows = [
-        ("version", f"`{record['path']}`"),
-        ("users read", f"`{record['pointer']}`"),
-        ("exact match, F1", f"{record['exact_match']:.2f}, {record['f1']:.2f}" if "f1" in record else "-"),
+        ("published" if is_new else "stays published", _place(publication.url) if publication.url else "nothing"),
+        ("users get", _place(publication.current)),
     ]
-    ask = f"podsquad ask --model {shlex.quote(record['pointer'])} \\\n  --context 'Ada wrote it.' 'Who wrote it?'"
-    content = f"{table(('publication', ''), rows)}\n\nAsk it:\n\n```\n{ask}\n```"
-    return View("publication", f"Version {Path(record['path']).name}", content)
+    content = table(("", "place"), rows)
+    if publication.target == "folder" and publication.key:
+        ask = f"podsquad ask --model {shlex.quote(publication.current)} \\\n  --context 'Ada wrote it.' 'Who wrote it?'"
+        content += f"\n\nAsk it:\n\n```\n{ask}\n```"
+    title = f"Version {publication.tag}" if publication.tag else "Nothing"
+    return View("publication", title + ("" if is_new else " stays"), content)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> str:
@@ -194,6 +244,16 @@ def _score_row(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) ->
     if not theirs:
         return [*row, "-", "-", "-"]
     return [*row, f"{theirs['exact_match']:.2f}", f"{theirs['f1']:.2f}", f"{ours['f1'] - theirs['f1']:+.2f}"]
+
+
+def _scores_of(contender: Mapping[str, Any]) -> tuple[str, str, str]:
+    if contender.get("f1") is None:
+        return "-", "-", "-"
+    return f"{contender['num_questions']:,}", f"{contender['exact_match']:.2f}", f"{contender['f1']:.2f}"
+
+
+def _place(place: str) -> str:
+    return f"[{escaped(place)}]({place})" if place.startswith(("http://", "https://")) else f"`{place}`"
 
 
 def _is_plain(value: Any) -> bool:

@@ -3,7 +3,8 @@
     python scripts/emulator_conformance.py OPTIMUM_GRAPHCORE POPTORCH --python .venv-ipu/bin/python
 
 The two arguments are checkouts of the projects' repositories (github.com/huggingface/optimum-graphcore and
-github.com/graphcore/poptorch); nothing of them is part of this one. Each file runs in a process of its own, in its
+github.com/graphcore/poptorch); nothing of them is part of this one. PYTHON needs pytest and parameterized beside the
+packages of constraints-ipu.txt. Each file runs in a process of its own, in its
 own folder, with the emulator's packages first on the path. Every failure is listed with its reason; the script ends
 with 1 when one has none, when one concerns numbers, or when a target is missed: all of optimum-graphcore's tests, 90 %
 of poptorch's. Skipped tests count neither way. Results go to benchmarks/results/emulator_conformance.json.
@@ -107,7 +108,7 @@ def run(project: str, folder: Path, name: str, python: str) -> Suite:
         command += ["--import-mode=append", f"--junitxml={report}", str(folder / (name + ".py"))]
         output = Path(scratch) / "output.txt"
         with output.open("wb") as stream:
-            subprocess.run(
+            done = subprocess.run(
                 command,
                 cwd=folder if project == "poptorch" else folder.parent,
                 env=_environment(python),
@@ -116,7 +117,8 @@ def run(project: str, folder: Path, name: str, python: str) -> Suite:
                 timeout=_TIMEOUT_SECONDS,
                 check=False,
             )
-        if not report.exists():
+        # Pytest ends with 0 when all tests pass and with 1 when some fail; otherwise the file was not run as a whole.
+        if done.returncode not in (0, 1) or not report.exists():
             raise SystemExit("{} did not run:\n{}".format(name, output.read_text(errors="replace")[-3000:]))
         _read(report, suite)
     return suite

@@ -13,10 +13,13 @@ from podsquad.config.section import StageName
 from podsquad.config.settings import Settings
 from podsquad.errors import TemporaryError
 from podsquad.history import PastRun, past_runs
+from podsquad.nights import nights_view
 from podsquad.plan import make_plan
 from podsquad.preflight import first_failure, run_checks
+from podsquad.publishing.publish import read_verdict
 from podsquad.views import View, plan_view, stage_views
-from tasks.page import log_to_page, show, tag_run
+from tasks.hub_token import hub_token
+from tasks.page import show, tag_run
 from tasks.reference import ArtifactReference
 from tasks.stage_task import configured, is_first_attempt
 
@@ -28,7 +31,7 @@ class Night:
         self.settings = settings
         self.outcomes: list[ArtifactReference] = []
         self._refresh = refresh
-        self._folders: dict[StageName, Path] = {}
+        self.folders: dict[StageName, Path] = {}
 
     @classmethod
     def begin(
@@ -38,19 +41,19 @@ class Night:
 
         Raises SettingsError and what the pre-flight finds; then nothing has run.
         """
-        log_to_page()
         tag_run(profile)
         if note.strip():
             logging.getLogger("podsquad.run").info("note: %s", note.strip())
         settings = load_settings(profile, overrides, os.environ, set_by="the form").settings
-        if failure := first_failure(run_checks(settings)):
-            raise failure
 
         def planned() -> list[View]:
             plan = make_plan(settings, refresh if is_first_attempt() else frozenset())
             return [plan_view(plan, note=note, changed=overrides, is_published=publish)]
 
-        show(profile, planned)
+        with hub_token(settings.publish.token_block if publish else ""):
+            if failure := first_failure(run_checks(settings, publish=publish)):
+                raise failure
+            show(profile, planned)
         return cls(settings, refresh)
 
     def run(self, stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
@@ -58,6 +61,10 @@ class Night:
 
         Raises what the stage raises, TemporaryError when it took too long.
         """
+        with hub_token(self.settings.publish.token_block if stage.name == "publish" else ""):
+            return self._run(stage, *inputs)
+
+    def _run(self, stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
         task = configured(stage, self.settings, self._refresh)
         state = task(self.settings, *inputs, refresh=self._refresh, return_state=True)
         if state.name == "TimedOut":
@@ -71,12 +78,21 @@ class Night:
             reference = reference.model_copy(update={"is_reused": True, "reason": "unchanged", "seconds": 0.0})
             logging.getLogger(f"podsquad.{stage.name}").info("%s is reused: unchanged", stage.name)
         self.outcomes.append(reference)
-        self._folders[reference.stage] = reference.artifact().path
+        self.folders[reference.stage] = reference.artifact().path
         show(
             self.settings.profile,
-            lambda: stage_views(reference.stage, self._folders, self._past, self.settings.publish),
+            lambda: stage_views(
+                reference.stage, self.folders, self._past, self.settings.publish, is_reused=reference.is_reused
+            ),
         )
+        if reference.stage == "publish":
+            verdict = read_verdict(self.folders["publish"], is_reused=reference.is_reused)
+            tag_run(f"verdict:{verdict['verdict']}")
         return reference
+
+    def show_all_nights(self) -> None:
+        """Show the scores and verdicts of this night and of those before."""
+        show(self.settings.profile, lambda: [nights_view(self.settings.profile, self._past())])
 
     def _past(self) -> list[PastRun]:
         return past_runs(self.settings.store.path.absolute())

@@ -13,10 +13,11 @@ def publish(
     settings: Settings,
     dataset: ArtifactReference,
     features: ArtifactReference,
+    executable: ArtifactReference,
     model: ArtifactReference,
     evaluation: ArtifactReference,
     *,
     refresh: frozenset[StageName] = frozenset(),
 ) -> ArtifactReference:
-    """Publish the model with its card."""
-    return run("publish", settings, (dataset, features, model, evaluation), refresh=refresh)
+    """Ask the gate, and publish the model with its card and receipt if it passes."""
+    return run("publish", settings, (dataset, features, executable, model, evaluation), refresh=refresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,14 @@ def is_first_attempt() -> bool:
 
 
 def can_heal(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Tell Prefect whether the same again may succeed: the error says so, or the attempt took too long."""
+    """Tell Prefect whether the same again may succeed: the error says so, or the attempt took too long.
+
+    Prefect asks only while attempts are left, and tells a terminal nothing of it: the log does.
+    """
     error = state.result(raise_on_failure=False)
     # Prefect tells an attempt that took too long by its error alone: the state is not named TimedOut yet.
-    return isinstance(error, TimeoutError) or (isinstance(error, PodsquadError) and error.heals)
+    heals = isinstance(error, TimeoutError) or (isinstance(error, PodsquadError) and error.heals)
+    if heals:
+        what = error.what if isinstance(error, PodsquadError) else "the attempt took too long"
+        logging.getLogger(f"podsquad.{task.name}").warning("%s is tried again: %s", task.name, what)
+    return heals

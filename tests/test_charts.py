@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.charts import data_uri, draw_loss, draw_slices
+from podsquad.charts import data_uri, draw_loss, draw_nights, draw_slices
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -62,6 +62,20 @@ def test_bars_are_as_long_as_the_scores_say() -> None:
     assert {"who (5)", "<why> (5)", "50.0", "Question word", "F1 in percent; dashed: all questions (60.0)"} <= set(
         texts_of(svg)
     )
+
+
+@pytest.mark.parametrize(
+    ("f1", "least"), [([97.5, 96.0], 95.0), ([97.5, 60.0], 50.0), ([3.0, 88.0], 0.0), ([], 0.0)], ids=str
+)
+def test_nights_stand_where_their_scores_are(f1: list[float], least: float) -> None:
+    svg = draw_nights(f1, [True, False][: len(f1)])
+    circles = [each.attrib for each in ElementTree.fromstring(svg).iter(f"{SVG}circle")]
+    heights = [44 + 186 * (100 - value) / (100 - least) for value in f1]
+    assert [float(each["cy"]) for each in circles] == pytest.approx(heights, abs=0.1)
+    assert [each["fill"] == "white" for each in circles] == [False, True][: len(f1)]
+    assert {f"{least:g}", "100", "oldest to newest"} <= set(texts_of(svg))
+    (line,) = lines_of(svg) if f1 else [[]]
+    assert [x for x, _ in line] == sorted(x for x, _ in line)
 
 
 def test_an_address_holds_the_whole_picture() -> None:

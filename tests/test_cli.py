@@ -15,9 +15,9 @@ from podsquad import __version__
 from podsquad.cli import main
 from podsquad.config.section import STAGE_NAMES
 from podsquad.evaluation.squad_metric import score_files
+from tests.question_models import roberta
 from tests.stages.fakes import FakeStages
 from tests.test_history import Nights
-from tests.test_question import roberta
 
 __all__ = ["roberta"]  # a fixture: a tiny model
 
@@ -108,6 +108,9 @@ def predictions(tmp_path: Path) -> Path:
         (["plan", "--quick"], "No such option: --quick"),
         (["config", "get"], "No such command 'get'"),
         (["score"], "Missing option '--data'"),
+        (["plan", "--set", "data.\udcff=1"], "there is no setting 'data.\\udcff'"),
+        (["plan", "--set", "store.path=a\udcff"], "it is not valid Unicode"),
+        (["plan", "--set", "store.path=a\0b"], "it holds a NUL character"),
         (["ask", "Who?", "--context", " "], "nothing is published"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -301,7 +304,7 @@ def test_a_reader_that_goes_away_gets_no_traceback() -> None:
 def test_the_nights_as_a_table_and_as_json(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ("--set", f"store.path={tmp_path / 'store'}")
     assert command.run("runs", *store) == (0, "no run yet: the store holds no evaluation\n", "")
-    assert json.loads(command.run("runs", "--json", *store)[1]) == {"runs": []}
+    assert json.loads(command.run("runs", "--json", *store)[1]) == {"runs": [], "rolled_back": []}
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     nights = Nights(tmp_path)
     version = nights.publish(nights.evaluate(80.0))
@@ -310,8 +313,9 @@ def test_the_nights_as_a_table_and_as_json(command: Command, tmp_path: Path, mon
     assert code == 0
     head, newest, oldest = (line.split() for line in out.splitlines())
     assert head[:3] == ["when", "profile", "exact"]
-    assert newest[2:] == ["demo", "76.50", "81.50", "81", "10", "s", "not", "published"]
-    assert oldest[2:] == ["-", "75.00", "80.00", "80", "10", "s", "current", version]
+    assert newest[2:] == ["demo", "76.50", "81.50", "81", "10", "s", "not", "published", "-", "-"]
+    tag = Path(version).name
+    assert oldest[2:] == ["-", "75.00", "80.00", "80", "10", "s", "promoted", "current", tag, version]
     told = json.loads(command.run("runs", "--json", *store)[1])["runs"]
     assert [(run["f1"], run["is_current"], run["publication"]) for run in told] == [
         (81.5, False, ""),

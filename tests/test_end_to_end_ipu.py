@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from podsquad.evaluation.report import read_history
-from tests.runtimes.ipu.made_up import IPU_PYTHON, ROOT
+from tests.runtimes.ipu.made_up import IPU_PYTHON, ROOT, SMALL_NIGHT
 
 pytestmark = [
     pytest.mark.ipu,
@@ -67,6 +67,8 @@ def test_a_night_on_the_emulation(tmp_path: Path, prefect_server: str) -> None:
     executable = json.loads((paths["compile"] / "plan.json").read_text())
     assert executable["emulated"] is True
     assert (executable["pod"]["num_ipus"], executable["pod"]["gradient_accumulation"]) == (16, 16)
+    assert json.loads((paths["evaluate"] / "metrics.json").read_text())["emulated"] is True
+    assert "**Emulated**" in (paths["evaluate"] / "report.md").read_text()
     card = (tmp_path / report["pointer"] / "README.md").read_text()
     assert "**Made on an emulator.**" in card
     assert "| ipu.layers_per_ipu |" in card
@@ -77,6 +79,37 @@ def test_a_night_on_the_emulation(tmp_path: Path, prefect_server: str) -> None:
     other = actions(command.plan("--set", "training.learning_rate=1e-4"))
     assert (other["compile"], other["train"]) == ("reuse", "run")
     assert actions(command.plan("--set", "features.max_length=80"))["tokenize"] == "run"
+
+
+def test_an_executable_is_used_again_but_for_another_length(tmp_path: Path, prefect_server: str) -> None:
+    command = Command(tmp_path, prefect_server)
+
+    def night(*sets: str) -> tuple[dict[str, str], dict[str, Any], Path]:
+        settings = [part for each in (*SMALL_NIGHT, *sets) for part in ("--set", each)]
+        stages = {stage["stage"]: stage for stage in command.run(*settings)["stages"]}
+        compiled, trained = (Path(stages[name]["path"]) for name in ("compile", "train"))
+        records = [path.read_text() for path in (compiled / "record/compile.json", trained / "record/training.json")]
+        made = {name: json.loads(text) for name, text in zip(("compile", "train"), records, strict=True)}
+        return {name: stage["state"] for name, stage in stages.items()}, made, compiled
+
+    states, made, executable = night()
+    assert set(states.values()) == {"ran"}
+    assert (made["compile"]["programs_compiled"], made["train"]["programs_compiled"]) == (2, 0)
+    states, _, _ = night()
+    assert "ran" not in states.values()
+    states, made, same = night("training.learning_rate=1e-4")
+    assert states["compile"] != "ran"
+    assert states["train"] == "ran"
+    assert same == executable
+    assert made["train"]["programs_compiled"] == 0
+    # The stage runs for other data, and takes the programs over; a longer sequence makes others.
+    states, made, other = night("data.demo_train_questions=40")
+    assert states["compile"] == "ran"
+    assert (made["compile"]["programs_compiled"], made["compile"]["programs_of"]) == (0, executable.name)
+    states, made, longer = night("features.max_length=80")
+    assert (made["compile"]["programs_compiled"], made["train"]["programs_compiled"]) == (2, 0)
+    keys = {json.loads((each / "plan.json").read_text())["graph_key"] for each in (executable, other, longer)}
+    assert len(keys) == 2
 
 
 def test_pod16_without_an_sdk_fails_at_once_with_both_ways_out(tmp_path: Path, prefect_server: str) -> None:

@@ -22,6 +22,7 @@ from podsquad.errors import (
     all_errors,
     error_named,
     from_os_error,
+    os_error_of,
 )
 
 
@@ -112,3 +113,27 @@ def test_an_os_error_that_no_system_raised_is_not_the_store_s_fault() -> None:
     error = from_os_error(OSError("We couldn't connect to 'https://huggingface.co'"), "running the job")
     assert type(error) is InternalError
     assert error.what == "OSError while running the job: We couldn't connect to 'https://huggingface.co'"
+
+
+def test_a_library_s_words_tell_the_operating_system_s_error() -> None:
+    refusal = os_error_of(Exception("I/O error: No space left on device (os error 28)"), "/data/x")
+    assert refusal
+    assert (refusal.errno, refusal.filename) == (errno.ENOSPC, "/data/x")
+    own = OSError(errno.EIO, "text")
+    assert os_error_of(own) is own
+    assert os_error_of(ValueError("os error of no number")) is None
+    assert os_error_of(DataError("a file (os error 28)")) is None
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+def test_no_token_is_in_an_error_whoever_repeats_it(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "of-another-kind-0123")
+    by_form = "hf_" + "aB3" * 11
+    error = DataError(f"{by_form} of", why="it said of-another-kind-0123", do=f"set {variable}, not {by_form}")
+    assert error.args == (error.what,) == ("hf_*** of",)
+    assert str(error) == f"hf_*** of\nWhy: it said ***\nDo: set {variable}, not hf_***"
+
+
+def test_words_that_begin_like_a_token_stay() -> None:
+    words = "hf_hub_download, hf_transfer, HF_HUB_OFFLINE and HF_TOKEN"
+    assert DataError(words).what == words

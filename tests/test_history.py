@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from podsquad.config.publish_settings import PublishSettings
 from podsquad.history import PastRun, champion_for, past_runs
-from podsquad.publishing.folder import publish_to_folder
+from podsquad.publishing.folder import FolderTarget
 from podsquad.store.artifacts import Artifact, Store
 from podsquad.store.keys import make_ingredients
 
@@ -56,9 +57,16 @@ class Nights:
         (model / "config.json").write_text("{}")
         (model / "model.safetensors").write_text(evaluation.digest)
         folder = self.root / target
-        made = publish_to_folder(folder, "reader", model, "card", {}, evaluation.digest)
-        self.add("publish", {"evaluate": evaluation.digest}, {"publication.json": vars(made)})
-        return str(made.path)
+        files = {path.name: path for path in model.iterdir()}
+        made = FolderTarget(folder, "reader").publish(evaluation.digest, files, lambda folder: None)
+        self.judge(evaluation, "promoted", vars(made))
+        return made.url
+
+    def judge(self, evaluation: Artifact, verdict: str, publication: dict[str, Any], cause: str | None = None) -> None:
+        """Leave what the publish stage leaves."""
+        record = {"verdict": verdict, "cause": cause, "is_published": verdict == "promoted"}
+        files = {"publication.json": publication, "verdict.json": record}
+        self.add("publish", {"evaluate": evaluation.digest}, files)
 
     def runs(self) -> list[PastRun]:
         """What is remembered."""
@@ -123,8 +131,38 @@ def test_a_model_that_is_gone_leaves_the_scores(nights: Nights) -> None:
     assert (run.f1, run.steps, run.seconds) == (80.0, None, None)
 
 
+def test_a_rejected_run_tells_its_cause_and_no_version(nights: Nights) -> None:
+    nights.publish(nights.evaluate(80.0))
+    champion = FolderTarget(nights.root / "published", "reader")
+    held = champion.describe(nights.runs()[0].tag.removeprefix("v-"))
+    nights.judge(nights.evaluate(60.0), "rejected", vars(held), "worse")
+    rejected, published = nights.runs()
+    assert (rejected.verdict, rejected.cause, rejected.tag, rejected.is_current) == ("rejected", "worse", "", False)
+    assert (published.verdict, published.is_current, published.place) == ("promoted", True, str(champion.home))
+
+
+def test_a_version_that_was_rolled_back_tells_why(nights: Nights) -> None:
+    for f1 in (80.0, 82.0):
+        nights.publish(nights.evaluate(f1))
+    newest, oldest = nights.runs()
+    FolderTarget(nights.root / "published", "reader").rollback(oldest.tag, "it is slow", lambda folder: None)
+    newest, oldest = nights.runs()
+    assert (newest.withdrawn, newest.is_current) == ("it is slow", False)
+    assert (oldest.withdrawn, oldest.is_current) == ("", True)
+
+
+def test_a_target_is_asked_once(nights: Nights) -> None:
+    for f1 in (80.0, 82.0):
+        nights.publish(nights.evaluate(f1))
+    asked: list[str] = []
+    runs = past_runs(nights.store.root, lambda publication: asked.append(publication.place))
+    assert asked == [str(nights.root / "published/reader")]
+    assert [run.is_current for run in runs] == [False, False]
+
+
 def test_the_champion_is_what_is_published_there_now(nights: Nights) -> None:
-    home = nights.root / "published/reader"
+    home = PublishSettings(folder=nights.root / "published", name="reader")
+    elsewhere = PublishSettings(folder=nights.root / "elsewhere", name="reader")
     first = nights.evaluate(80.0)
     assert champion_for(nights.runs(), first.digest, home) is None
     nights.publish(first)
@@ -138,7 +176,7 @@ def test_the_champion_is_what_is_published_there_now(nights: Nights) -> None:
     before = champion_for(nights.runs(), second.digest, home)
     assert before is not None
     assert (before.f1, before.is_current) == (80.0, False)
-    assert champion_for(nights.runs(), second.digest, nights.root / "elsewhere/reader") is None
+    assert champion_for(nights.runs(), second.digest, elsewhere) is None
 
 
 def test_a_pointer_that_was_moved_back_names_the_champion(nights: Nights) -> None:
@@ -147,6 +185,7 @@ def test_a_pointer_that_was_moved_back_names_the_champion(nights: Nights) -> Non
     nights.publish(nights.evaluate(82.0))
     (home / "current").unlink()
     (home / "current").symlink_to(Path("versions") / Path(old).name)
-    champion = champion_for(nights.runs(), nights.evaluate(83.0).digest, home)
+    settings = PublishSettings(folder=nights.root / "published", name="reader")
+    champion = champion_for(nights.runs(), nights.evaluate(83.0).digest, settings)
     assert champion is not None
     assert champion.f1 == 80.0

@@ -17,8 +17,9 @@ from podsquad.errors import (
     SettingsError,
     StoppedError,
     TemporaryError,
+    hide_secrets,
 )
-from podsquad.hub_errors import Wording, explain_hub_error, first_line, hide_secrets, status_of
+from podsquad.hub_errors import Wording, explain_hub_error, first_line, status_of
 
 WORDING = Wording("loading x failed", "loading x", "refused", "missing", "offline", "unreachable", "other", DataError)
 

@@ -128,6 +128,12 @@ def test_runtimes_run_where_prefect_pydantic_and_datasets_are_absent(module: str
         assert tops(iter(found)) <= {"podsquad", *sys.stdlib_module_names}
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if matches(name, ("podsquad.runtimes.ipu",))])
+def test_the_ipu_program_imports_its_stack_alone(module: str) -> None:
+    stack = {"optimum", "transformers", "poptorch", "popdist", "torch", "safetensors", "pyarrow", "numpy"}
+    assert tops(imports(tree_of(module))) <= {"podsquad", *stack, *sys.stdlib_module_names}
+
+
 @pytest.mark.parametrize("path", EMULATION, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_emulation_stands_alone(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 from podsquad import plan
 from podsquad.config.section import STAGE_NAMES
 from podsquad.config.settings import Settings
+from podsquad.errors import TemporaryError
 from podsquad.plan import Plan, make_plan
 from podsquad.preflight import Check
+from podsquad.stages.catalog import STAGES
 from tests.stages.fakes import FakeStages
 
 
@@ -138,6 +141,21 @@ def test_a_stale_publication_runs(fake_stages: FakeStages) -> None:
     made = make_plan(settings)
     assert to_run(made) == ["publish"]
     assert reasons(made)["publish"] == "the pointer moved"
+
+
+def test_a_target_that_does_not_answer_is_the_reason_not_an_exception(
+    fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = fake_stages.settings()
+    fake_stages.run_all(settings)
+
+    def silent(artifact: Path) -> str:
+        raise TemporaryError("the Hub does not answer")
+
+    monkeypatch.setitem(STAGES, "publish", replace(STAGES["publish"], why_stale=silent))
+    made = make_plan(settings)
+    assert to_run(made) == ["publish"]
+    assert reasons(made)["publish"] == "the Hub does not answer"
 
 
 def test_a_refresh_runs_what_it_names(fake_stages: FakeStages) -> None:

@@ -7,16 +7,22 @@ import os
 import shutil
 from collections import namedtuple
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podsquad import preflight
+from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, InputMissingError, SettingsError, StoreError
 from podsquad.preflight import Check, first_failure, run_checks
+from podsquad.publishing import places
+from podsquad.publishing.hub_client import Hub
 from podsquad.stages.runtimes import RUNTIMES
+from tests.publishing.conftest import hub_client, place  # noqa: F401
+from tests.publishing.hub_place import TOKEN, Place
 from tests.stages.fakes import FakeStages
 
 ABSENT = {"data__source": "files", "data__train_file": __file__, "data__validation_file": "absent.json"}
@@ -33,9 +39,10 @@ def check(settings: Settings, name: str) -> Check:
 
 def test_all_is_well_and_nothing_is_written(fake_stages: FakeStages, tmp_path: Path) -> None:
     checks = run_checks(fake_stages.settings())
-    assert [each.name for each in checks] == ["store", "publication", "disk", "target's disk", "inputs", "runtime"]
-    assert all(each.passed for each in checks[:5])
-    assert first_failure(checks[:5]) is None
+    assert [each.name for each in checks] == ["store", "disk", "inputs", "runtime", "publication", "target's disk"]
+    others = tuple(each for each in checks if each.name != "runtime")
+    assert all(each.passed for each in others)
+    assert first_failure(others) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,3 +204,51 @@ def test_several_hosts_need_poprun(fake_stages: FakeStages, tmp_path: Path, monk
     (tmp_path / "poprun").touch()
     (tmp_path / "poprun").chmod(0o755)
     assert check(settings, "hosts").found.startswith("under poprun --num-instances 4")
+
+
+def test_the_hub_needs_a_repository_by_one_message() -> None:
+    settings = load_settings("demo", {"publish.target": "hub"}).settings
+    failure = first_failure(run_checks(settings))
+    assert isinstance(failure, SettingsError)
+    assert failure.what == "publish.target is hub, and publish.repository is not set"
+    assert "--set publish.repository=OWNER/NAME" in failure.do
+    assert "publication" not in [each.name for each in run_checks(settings, publish=False)]
+
+
+def test_the_profile_of_the_pod_pushes_to_the_hub_and_says_what_it_lacks() -> None:
+    checks = {each.name: each for each in run_checks(load_settings("pod16").settings)}
+    assert not checks["publication"].passed
+    assert "publish.repository" in checks["publication"].found
+    assert "target's disk" not in checks
+
+
+@pytest.fixture
+def hub(request: pytest.FixtureRequest) -> Place:
+    """A local Hub where ada may write."""
+    made: Place = request.getfixturevalue("place")
+    return made
+
+
+def test_a_right_to_write_is_checked_at_the_hub(hub: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "Hub", partial(Hub, endpoint=hub.server.endpoint))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    mine, others = (
+        load_settings("demo", {"publish.target": "hub", "publish.repository": name}).settings
+        for name in ("ada/reader", "grace/reader")
+    )
+    checks = {each.name: each for each in run_checks(mine)}
+    assert (checks["publication"].passed, checks["publication"].found) == (True, "ada may make ada/reader")
+    failure = first_failure(run_checks(others))
+    assert isinstance(failure, SettingsError)
+    assert "may not publish to grace/reader" in failure.what
+    assert TOKEN not in str(failure)
+
+
+def test_a_token_of_a_block_is_checked_when_the_run_begins(hub: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "Hub", partial(Hub, endpoint=hub.server.endpoint))
+    overrides = {"publish.target": "hub", "publish.repository": "grace/reader", "publish.token_block": "hub-token"}
+    settings = load_settings("demo", overrides).settings
+    checks = {each.name: each for each in run_checks(settings)}
+    assert checks["publication"].found == "the token of the Secret block hub-token is checked when the run begins"
+    monkeypatch.setenv("HF_TOKEN", TOKEN)  # as tasks/hub_token.py has it then
+    assert not {each.name: each for each in run_checks(settings)}["publication"].passed

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from podsquad import processes
-from podsquad.processes import ProcessRecord, read_record, write_record
+from podsquad.processes import ProcessRecord, children_of, read_record, write_record
 
 
 @pytest.fixture(params=["proc", "ps"])
@@ -55,3 +55,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_what_is_no_record_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "file").write_text(text)
     assert read_record(tmp_path / "file") is None
+
+
+def test_the_children_of_a_process_are_found(sleeper: subprocess.Popen[bytes]) -> None:
+    assert sleeper.pid in children_of(os.getpid())
+    assert children_of(sleeper.pid) == []

@@ -1,171 +1,34 @@
-"""One question put to tiny models with random weights: what they answer must be what plain loops find."""
+"""One question: its texts, its answer, and the model that is asked where none is named."""
 
 from __future__ import annotations
 
 import io
 import json
-import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    BertTokenizer,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaForQuestionAnswering,
-    RobertaModel,
-)
 
-from podsquad import question as module
 from podsquad.config.publish_settings import PublishSettings
-from podsquad.data.tokenizer import train_tokenizer
 from podsquad.errors import DataError, InputMissingError, SettingsError
 from podsquad.question import answer_question, published_model, read_context
+from podsquad.question_model import QuestionModel
+from tests.question_models import QUESTION, SHORT, roberta
 
-SENTENCES = [
-    "Ada Lovelace was born in London in 1815.",
-    "She wrote the first program for Babbage's engine.",
-    "Émilie du Châtelet translated Newton's Principia — into French.",
-    "漢字 and 😀 take several tokens each.",
-]
-QUESTION = "Where was Ada born?"
-SHORT = " ".join(SENTENCES * 2)
-LONG = " ".join(f"{number}: {SENTENCES[number % 4]}" for number in range(120))
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-WINDOW = 64  # tokens
-
-
-def _roberta_config(vocab_size: int) -> RobertaConfig:
-    # A wide initial spread, so that random logits differ by more than rounding.
-    return RobertaConfig(
-        vocab_size=vocab_size, max_position_embeddings=WINDOW + 2, type_vocab_size=1, initializer_range=0.5, **SIZES
-    )
-
-
-@pytest.fixture(scope="session")
-def roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("roberta")
-    tokenizer = train_tokenizer(iter(SENTENCES * 2), 400)
-    torch.manual_seed(7)
-    RobertaForQuestionAnswering(_roberta_config(len(tokenizer))).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bert")
-    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words.train_from_iterator(
-        SENTENCES, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False)
-    )
-    tokenizer = BertTokenizer(vocab=words.get_vocab(), do_lower_case=False)
-    torch.manual_seed(8)
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=WINDOW, initializer_range=0.5, **SIZES)
-    BertForQuestionAnswering(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def copy(roberta: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(roberta, tmp_path / "model"))
-
-
-def plain_answer(folder: Path, question: str, context: str) -> dict[str, Any]:
-    """Window by window, without padding, every pair of the 20 best starts and ends: the best by its score."""
-    tokenizer, model = module._load(folder)
-    encoded = tokenizer(
-        question,
-        context,
-        truncation="only_second",
-        max_length=WINDOW,
-        stride=WINDOW // 3,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
-    candidates = []
-    for row, offsets in enumerate(encoded["offset_mapping"]):
-        names = ("input_ids", "token_type_ids") if "token_type_ids" in encoded else ("input_ids",)
-        with torch.no_grad():
-            output = model(**{name: torch.tensor([encoded[name][row]]) for name in names})
-        starts, ends = output.start_logits[0], output.end_logits[0]
-        in_context = [part == 1 for part in encoded.sequence_ids(row)]
-        for start in starts.argsort(descending=True)[:20].tolist():
-            for end in ends.argsort(descending=True)[:20].tolist():
-                if in_context[start] and in_context[end] and start <= end < start + 30:
-                    score = float(starts[start] + ends[end])
-                    candidates.append((score, offsets[start][0], offsets[end][1]))
-    candidates.sort(reverse=True)
-    scores = torch.tensor([score for score, _, _ in candidates[:20]], dtype=torch.float64)
-    score = candidates[0][0]
-    return {
-        # The long text repeats itself, so the best may be as good in several places but for rounding.
-        "places": {(start, end) for other, start, end in candidates if other >= score - 1e-4 * abs(score)},
-        "probability": float(scores.softmax(0)[0]),
-        "score": score,
-        "windows": len(encoded["input_ids"]),
-    }
-
-
-@pytest.mark.parametrize("context", [SENTENCES[0], SHORT, LONG], ids=["one window", "some windows", "many windows"])
-@pytest.mark.parametrize("kind", ["roberta", "bert"])
-def test_the_answer_is_the_one_that_plain_loops_find(request: pytest.FixtureRequest, kind: str, context: str) -> None:
-    folder = request.getfixturevalue(kind)
-    expected = plain_answer(folder, QUESTION, context)
-    num_windows = expected.pop("windows")
-    assert (num_windows == 1) == (context == SENTENCES[0])
-    assert (num_windows > 2 * module._WINDOWS_AT_ONCE) == (context == LONG)
-    found = answer_question(folder, QUESTION, context).to_json()
-    assert found.pop("text") == context[found["char_start"] : found["char_end"]]
-    assert (found.pop("char_start"), found.pop("char_end")) in expected.pop("places")
-    # Padded batches differ from single windows by rounding.
-    for name in ("probability", "score"):
-        assert found.pop(name) == pytest.approx(expected.pop(name), rel=1e-4)
-    assert found == expected == {}
-
-
-@pytest.mark.parametrize("kind", ["roberta", "bert"])
-@pytest.mark.parametrize("at_once", [1, 3, 1000])
-def test_the_batch_does_not_alter_the_answer(
-    request: pytest.FixtureRequest, kind: str, at_once: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = request.getfixturevalue(kind)
-    usual = answer_question(folder, QUESTION, LONG)
-    monkeypatch.setattr(module, "_WINDOWS_AT_ONCE", at_once)
-    other = answer_question(folder, QUESTION, LONG)
-    places = plain_answer(request.getfixturevalue(kind), QUESTION, LONG)["places"]
-    assert {(other.char_start, other.char_end), (usual.char_start, usual.char_end)} <= places
-    assert other.score == pytest.approx(usual.score, rel=1e-4)
-
-
-def test_a_left_padding_tokenizer_gives_the_same_answer(roberta: Path, copy: Path) -> None:
-    config = json.loads((copy / "tokenizer_config.json").read_text())
-    (copy / "tokenizer_config.json").write_text(json.dumps(config | {"padding_side": "left"}))
-    assert answer_question(copy, QUESTION, LONG) == answer_question(roberta, QUESTION, LONG)
-
-
-def test_blanks_before_the_question_do_not_count(roberta: Path) -> None:
-    assert answer_question(roberta, "  \n" + QUESTION, SHORT) == answer_question(roberta, QUESTION, SHORT)
+__all__ = ["roberta"]
 
 
 def test_no_answer_is_told_in_plain_json(roberta: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def predict(model: Any, tokenizer: Any, windows: Any) -> Any:
+    def predict(model: QuestionModel, windows: Any) -> Any:
         # The question's tokens have all of the best starts, the context's first that of the ends.
-        logits = torch.zeros(len(windows.input_ids.flat)).numpy()
+        logits = np.zeros(len(windows.input_ids.flat), np.float32)
         logits[: int(windows.context_start[0])] = 1.0
         return logits, logits
 
-    monkeypatch.setattr(module, "_predict", predict)
+    monkeypatch.setattr(QuestionModel, "_predict", predict)
     answer = answer_question(roberta, "a b " * 9, "Ada")
     assert json.loads(json.dumps(answer.to_json(), allow_nan=False)) == {
         "text": "",
@@ -176,79 +39,10 @@ def test_no_answer_is_told_in_plain_json(roberta: Path, monkeypatch: pytest.Monk
     }
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputMissingError, match="no model folder"):
-        answer_question(tmp_path / "nothing", QUESTION, SHORT)
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        ("model.safetensors", lambda content: content[:-1]),
-        ("model.safetensors", lambda content: content[:100]),
-        ("model.safetensors", lambda content: b""),
-        ("model.safetensors", lambda content: content[:5] + b"\xff" + content[6:]),
-        ("model.safetensors", None),
-        ("config.json", lambda content: content[:50]),
-        ("config.json", lambda content: content.replace(b'"hidden_size": 16', b'"hidden_size": 32')),
-        ("config.json", None),
-        ("tokenizer.json", lambda content: content[:1000]),
-        ("tokenizer.json", lambda content: b"{}"),
-        ("tokenizer.json", None),
-    ],
-    ids=["a byte short", "cut", "empty", "header", "no weights", "config cut", "sizes", "no config", "tokenizer cut",
-         "tokenizer empty", "no tokenizer"],
-)  # fmt: skip
-def test_a_damaged_model_is_a_data_error(copy: Path, name: str, damage: Any) -> None:
-    if damage is None:
-        (copy / name).unlink()
-    else:
-        (copy / name).write_bytes(damage((copy / name).read_bytes()))
-    with pytest.raises(DataError) as caught:
-        answer_question(copy, QUESTION, SHORT)
-    assert str(copy) in caught.value.what
-    assert caught.value.do
-
-
-@pytest.mark.parametrize("kind", [RobertaForMaskedLM, RobertaModel], ids=lambda kind: kind.__name__)
-def test_a_model_of_another_task_is_refused(copy: Path, kind: Any) -> None:
-    kind(RobertaConfig.from_pretrained(copy)).save_pretrained(copy)
-    with pytest.raises(DataError, match=r"lacks the weights qa_outputs\.bias, qa_outputs\.weight"):
-        answer_question(copy, QUESTION, SHORT)
-
-
-def test_a_tokenizer_of_another_model_is_refused(copy: Path) -> None:
-    RobertaForQuestionAnswering(_roberta_config(100)).save_pretrained(copy)
-    with pytest.raises(DataError, match="the model knows 100"):
-        answer_question(copy, QUESTION, SHORT)
-
-
-def test_a_tokenizer_that_is_not_fast_is_refused(copy: Path) -> None:
-    (copy / "tokenizer.json").unlink()
-    (copy / "vocab.json").write_text("{}")
-    (copy / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
-    with pytest.raises(SettingsError, match="not a fast one"):
-        answer_question(copy, QUESTION, SHORT)
-
-
 @pytest.mark.parametrize(("question", "context"), [("", SHORT), (" \n", SHORT), (QUESTION, ""), (QUESTION, "\t")])
 def test_empty_texts_are_refused(roberta: Path, question: str, context: str) -> None:
     with pytest.raises(SettingsError, match="is empty"):
         answer_question(roberta, question, context)
-
-
-@pytest.mark.parametrize(("question", "context"), [("a\udcff", SHORT), (QUESTION, "a\udcff")])
-def test_texts_that_are_no_unicode_are_refused(roberta: Path, question: str, context: str) -> None:
-    with pytest.raises(DataError, match="not Unicode text: surrogates not allowed at character 1"):
-        answer_question(roberta, question, context)
-
-
-def test_a_question_must_leave_room_for_the_context(roberta: Path) -> None:
-    fitting = "a b " * 9
-    assert answer_question(roberta, fitting, LONG).text
-    with pytest.raises(SettingsError, match="too long: 400 characters") as caught:
-        answer_question(roberta, "a b " * 100, LONG)
-    assert "windows of 64 tokens" in caught.value.why
 
 
 def test_the_context_comes_from_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

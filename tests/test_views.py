@@ -13,11 +13,36 @@ from podsquad.data.squad import Answer, Record
 from podsquad.estimates import Estimate
 from podsquad.history import PastRun
 from podsquad.plan import Plan, PlannedStage
-from podsquad.views import data_view, escaped, plan_view, publication_view, scores_view, table, training_view
+from podsquad.publishing.target import Publication
+from podsquad.views import (
+    data_view,
+    escaped,
+    plan_view,
+    publication_view,
+    scores_view,
+    table,
+    training_view,
+    verdict_view,
+)
 
 PICTURE = re.compile(r"!\[[^\]]+\]\(data:image/svg\+xml;base64,[A-Za-z0-9+/=]+\)")
 SLICES = {"question_word": {"who": {"num_questions": 4, "exact_match": 50.0, "f1": 62.5}}}
 METRICS: dict[str, Any] = {"exact_match": 80.0, "f1": 85.5, "num_questions": 600, "slices": SLICES}
+
+VERDICT: dict[str, Any] = {
+    "verdict": "first",
+    "cause": None,
+    "reason": "There is no champion yet.",
+    "is_published": True,
+    "policy": "",
+    "champion": None,
+    "challenger": {"exact_match": 80.0, "f1": 85.5, "num_questions": 600},
+    "overall": None,
+    "slices": [],
+    "margin_f1": 1.0,
+    "slice_margin_f1": 3.0,
+    "num_earlier_uses": 0,
+}
 
 
 def rows_of(markdown: str) -> list[list[str]]:
@@ -40,7 +65,25 @@ def plan(*actions: Any, reason: str = "unchanged") -> Plan:
 
 def past(f1: float = 84.0, *, is_current: bool = True, num_questions: int = 600, **slices: Any) -> PastRun:
     when = datetime(2026, 11, 24, 3, 10, tzinfo=UTC)
-    return PastRun(when, "demo", 79.0, f1, num_questions, 10, 1.0, "/p/versions/abc", is_current, "d", "/e", slices)
+    return PastRun(
+        when=when,
+        profile="demo",
+        exact_match=79.0,
+        f1=f1,
+        num_questions=num_questions,
+        steps=10,
+        seconds=1.0,
+        verdict="promoted",
+        cause="",
+        place="/p",
+        tag="v-abc",
+        publication="/p/versions/v-abc",
+        is_current=is_current,
+        withdrawn="",
+        evaluation="d",
+        evaluation_path="/e",
+        slices=slices,
+    )
 
 
 def test_a_plan_says_which_stages_run_and_why() -> None:
@@ -116,7 +159,7 @@ def test_scores_beside_those_of_the_champion() -> None:
     rows = rows_of(view.markdown)
     assert ["**all**", "600", "80.00", "85.50", "79.00", "84.00", "+1.50"] in rows
     assert ["who", "4", "50.00", "62.50", "51.00", "60.00", "+2.50"] in rows
-    assert "version `abc` of 2026-11-24 03:10 UTC, which is published now." in view.markdown
+    assert "version `v-abc` of 2026-11-24 03:10 UTC, which is published now." in view.markdown
     assert "cannot be compared" not in view.markdown
     assert len(PICTURE.findall(view.markdown)) == 1
 
@@ -138,11 +181,64 @@ def test_scores_without_a_champion() -> None:
 
 @pytest.mark.parametrize("pointer", ["/p/current", "/with space/current"], ids=str)
 def test_a_publication_and_how_to_ask_it(pointer: str) -> None:
-    record = {"path": "/p/versions/abc", "pointer": pointer, "exact_match": 80.0, "f1": 85.5}
-    view = publication_view(record)
-    assert view.title == "Version abc"
-    assert ["version", "`/p/versions/abc`"] in rows_of(view.markdown)
+    publication = Publication("folder", "/p", "ab" * 16, "v-abc", "/p/versions/v-abc", pointer)
+    view = publication_view(publication, VERDICT)
+    assert view.title == "Version v-abc"
+    assert ["published", "`/p/versions/v-abc`"] in rows_of(view.markdown)
     assert ("--model '/with space/current' \\" in view.markdown) == (" " in pointer)
+
+
+def test_what_stays_after_a_rejected_run() -> None:
+    publication = Publication("hub", "o/n", "ab" * 16, "v-abc", "https://h/o/n/tree/v-abc", "https://h/o/n")
+    view = publication_view(publication, VERDICT | {"is_published": False})
+    assert view.title == "Version v-abc stays"
+    assert ["stays published", "[https://h/o/n/tree/v-abc](https://h/o/n/tree/v-abc)"] in rows_of(view.markdown)
+    assert "podsquad ask" not in view.markdown
+
+
+def test_a_first_verdict_has_no_comparison() -> None:
+    view = verdict_view(VERDICT)
+    assert (view.name, view.title) == ("verdict", "First")
+    assert ["challenger", "", "600", "80.00", "85.50"] in rows_of(view.markdown)
+    assert "champion" not in view.markdown.replace("no champion", "")
+
+
+def test_a_rejection_stands_beside_the_champion_with_what_it_rests_on() -> None:
+    difference = {
+        "num_questions": 600,
+        "difference_f1": -7.25,
+        "lower_f1": -9.0,
+        "upper_f1": -5.5,
+        "confidence": 0.95,
+    }
+    part = {"name": "question_word:why", "state": "not_judged", "difference": difference | {"num_questions": 9}}
+    champion = {"tag": "v-abc", "exact_match": 88.0, "f1": 92.75, "num_questions": 600, "is_rescored": True}
+    verdict = VERDICT | {
+        "verdict": "rejected",
+        "cause": "worse",
+        "reason": "F1 went | down.",
+        "champion": champion,
+        "overall": difference,
+        "slices": [part, part | {"difference": None}],
+        "pass_probability_if_equal": 0.5,
+        "num_earlier_uses": 1234,
+    }
+    view = verdict_view(verdict)
+    assert view.title == "Rejected (worse)"
+    rows = rows_of(view.markdown)
+    assert ["champion", "`v-abc`", "600", "88.00", "92.75"] in rows
+    assert ["all", "600", "-7.25", "-9.00 to -5.50", "0.95", ""] in rows
+    assert [r"question\_word:why", "9", "-7.25", "-9.00 to -5.50", "0.95", "not judged"] in rows
+    assert "scored again on this one" in view.markdown
+    assert "before: 1,234." in view.markdown
+    assert r"F1 went \| down." in view.markdown
+
+
+def test_what_cannot_be_compared_tells_what_follows() -> None:
+    verdict = VERDICT | {"verdict": "incomparable", "policy": "The champion stays.", "champion": {"tag": "v-abc"}}
+    view = verdict_view(verdict)
+    assert "The champion stays." in view.markdown
+    assert ["champion", "`v-abc`", "-", "-", "-"] in rows_of(view.markdown)
 
 
 @pytest.mark.parametrize("text", ["a|b", "*a*", "<b>", "a\n\nb", "`", "[a](b)", "# a", "\\"], ids=repr)

@@ -22,6 +22,7 @@ from podsquad.processes import read_record
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 PREFECT_HOME = Path(".podsquad/prefect")
+KEPT = ("rejected", "incomparable")  # verdicts after which the champion stays, though something new was made
 SERVER_RECORD = "server.json"  # beside that home: the server that `make up` started (deployments/up.py)
 
 
@@ -34,16 +35,18 @@ def run_retraining(
     publish: bool = True,
     note: str = "",
     as_json: bool,
-) -> None:
-    """Run the flow and print its report. Raises the errors of podsquad.errors.
+) -> str:
+    """Run the flow and print its report; return the gate's verdict, or "" where it was not asked.
+
+    Raises the errors of podsquad.errors.
 
     ``run_flow`` takes the flow's parameters and returns its report. It is called when the environment is as Prefect has
     to find it, so it must not have imported Prefect before.
     """
-    if failure := first_failure(run_checks(settings)):
+    if failure := first_failure(run_checks(settings, publish=publish)):
         raise failure
     started = time.monotonic()
-    with told_on_terminal(), _sigterm_explained():
+    with told_on_terminal(), sigterm_explained():
         logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
         report = run_flow(
@@ -60,6 +63,7 @@ def run_retraining(
         print_json(report)
     else:
         _print_report(report)
+    return str(report["verdict"]["verdict"]) if report["verdict"] else ""
 
 
 def prepare_prefect(environ: MutableMapping[str, str], home: Path = PREFECT_HOME) -> None:
@@ -98,7 +102,7 @@ class _Terminated(BaseException):
 
 
 @contextmanager
-def _sigterm_explained() -> Iterator[None]:
+def sigterm_explained() -> Iterator[None]:
     """Let SIGTERM end the block with StoppedError.
 
     Prefect handles the signal while a flow runs, and then sends it to the process again for whoever had it before: with
@@ -128,7 +132,13 @@ def _print_report(report: Mapping[str, Any]) -> None:
     if report["emulated"]:
         print("emulated    on this machine's CPU: no IPU was used, and no time here is an IPU's")
     print(f"store       {shown_path(Path(report['stages'][0]['path']).parents[1])}")
-    print(f"published   {report['publication'] or 'nothing: the run was to end after evaluate'}")
+    if verdict := report["verdict"]:
+        print(f"verdict     {verdict['verdict']}: {verdict['reason']}")
+        if verdict["policy"]:
+            print(f"            {verdict['policy']}")
+        print(f"{'published  ' if report['is_published'] else 'stays      '} {report['publication'] or 'nothing'}")
+    else:
+        print("published   nothing: the run was to end after evaluate")
     print(f"in          {report['seconds']:.1f} s")
     example, model = report["example"], shlex.quote(report["model"])
     print(f"\nask it:     {program(sys.argv[0])} ask --model {model} {shlex.quote(example['question'])} \\")

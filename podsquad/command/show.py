@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from podsquad.config.fields import settings_fields
@@ -10,9 +10,7 @@ from podsquad.config.load import LoadedSettings
 from podsquad.terminal import print_json, print_table
 
 if TYPE_CHECKING:
-    from podsquad.history import PastRun
     from podsquad.plan import Plan
-    from podsquad.question import Answer
 
 
 def show_plan(plan: Plan, *, as_json: bool) -> None:
@@ -30,31 +28,6 @@ def show_plan(plan: Plan, *, as_json: bool) -> None:
     for check in plan.checks:
         if not check.passed and check.do:
             print(f"\n{check.name}: {check.do}")
-
-
-def show_runs(runs: Sequence[PastRun], *, as_json: bool) -> None:
-    """Print past runs."""
-    if as_json:
-        print_json({"runs": [run.to_json() for run in runs]})
-        return
-    if not runs:
-        print("no run yet: the store holds no evaluation")
-        return
-    rows = [
-        (
-            f"{run.when.astimezone():%Y-%m-%d %H:%M}",
-            run.profile or "-",
-            f"{run.exact_match:.2f}",
-            f"{run.f1:.2f}",
-            "-" if run.steps is None else f"{run.steps:,}",
-            "-" if run.seconds is None else f"{run.seconds:,.0f} s",
-            "current" if run.is_current else "",
-            run.publication or "not published",
-        )
-        for run in runs
-    ]
-    columns = ("when", "profile", "exact match", "F1", "steps", "training", "", "publication")
-    print_table(columns, rows, right=columns[2:6])
 
 
 def show_settings(loaded: LoadedSettings, *, as_json: bool) -> None:
@@ -85,15 +58,6 @@ def show_settings(loaded: LoadedSettings, *, as_json: bool) -> None:
         for name, entry in entries.items()
     ]
     print_table(("setting", "value", "from", "shapes", "values", "what"), rows)
-
-
-def show_answer(answer: Answer, *, as_json: bool) -> None:
-    """Print an answer with its place and score."""
-    if as_json:
-        print_json(answer.to_json())
-        return
-    print(answer.text or "(no answer found)")
-    print(f"  characters {answer.char_start} to {answer.char_end}, probability {answer.probability:.3f}")
 
 
 def show_scores(scores: Mapping[str, Any], *, as_json: bool) -> None:

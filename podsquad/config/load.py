@@ -52,7 +52,7 @@ def load_settings(
     origins = dict.fromkeys(settings_fields(), "default")
     origins["profile"] = "chosen"
     for origin, layer in (
-        (f"profile {profile}", _read_profile(profile)),
+        (f"profile {profile}", profile_values(profile)),
         ("environment", _from_environment(environ)),
         ("set", dict(overrides or {})),
     ):
@@ -81,7 +81,8 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, str]:
     return overrides
 
 
-def _read_profile(profile: str) -> dict[str, Any]:
+def profile_values(profile: str) -> dict[str, Any]:
+    """Return what a profile sets, by dotted name, as its file has it. Raises SettingsError when there is none."""
     if profile not in PROFILE_NAMES:
         raise SettingsError(
             f"there is no profile {profile!r}",
@@ -89,7 +90,7 @@ def _read_profile(profile: str) -> dict[str, Any]:
             do="choose one of: " + ", ".join(PROFILE_NAMES),
         )
     text = resources.files("podsquad.config").joinpath("profiles", f"{profile}.toml").read_text(encoding="utf-8")
-    return _flat(tomllib.loads(text))
+    return flat(tomllib.loads(text))
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -120,11 +121,12 @@ def _without_nothing(name: str, value: Any) -> Any:
     return value
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted name."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
 
 
 def _nested(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from podsquad.config.section import Section, setting
+from podsquad.config.section import Section, run_only, setting
 
 
 class GateSettings(Section):
@@ -26,6 +26,10 @@ class GateSettings(Section):
     between them."""
     slice_margin_f1: float = setting(3.0, shapes=("publish",), ge=0.0, le=100.0)
     """Points of F1 by which a guarded slice may fall: the challenger is rejected where a greater fall is proven."""
+
+    incomparable: Literal["keep", "publish"] = setting("keep", shapes=("publish",))
+    """What to do where the evaluation set changed and the champion cannot be scored on the new one: keep the champion,
+    for nothing is proven about the challenger, or publish the challenger all the same."""
 
     @field_validator("guarded_slices", mode="before")
     @classmethod
@@ -46,9 +50,21 @@ class GateSettings(Section):
 class PublishSettings(Section):
     """Where the model goes."""
 
-    target: Literal["folder"] = setting("folder", shapes=("publish",))
-    """The kind of publisher."""
-    folder: Path = setting(Path(".podsquad/published"), shapes=("publish",))
-    """Folder that receives the versions and the pointer to the newest. A destination, so its path is in the key."""
+    target: Literal["folder", "hub"] = setting("folder", shapes=("publish",))
+    """The kind of place: a folder, or a repository on the Hugging Face Hub."""
+    folder: Path = setting(Path(".podsquad/published"), shapes=("publish",), when=("publish.target", "folder"))
+    """Folder that receives the versions and the pointer to the current one. A destination, so its path is in the
+    key."""
     name: str = setting("roberta-squad", shapes=("publish",), pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
-    """Name of the model; its versions lie under <folder>/<name>/."""
+    """Name of the model; in a folder its versions lie under <folder>/<name>/."""
+    repository: str | None = setting(
+        None,
+        shapes=("publish",),
+        when=("publish.target", "hub"),
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$",
+    )
+    """Repository on the Hub, as OWNER/NAME; it is made where it is not there."""
+    private: bool = run_only(False)
+    """Make a repository that is not there yet private, and refuse a public one."""
+    token_block: str = run_only("", pattern=r"^[a-z0-9-]*$")
+    """Name of the Prefect Secret block that holds the Hub's token; nothing: HF_TOKEN or the login of hf auth login."""

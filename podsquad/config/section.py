@@ -51,8 +51,12 @@ class Section(BaseModel):
     @classmethod
     def _plain_text(cls, value: Any) -> Any:
         """Let a leading ~ be the user's home, and refuse what no file of UTF-8 can hold."""
+        if isinstance(value, tuple | list):
+            return type(value)(map(cls._plain_text, value))
         if not isinstance(value, str | Path):
             return value
         if any("\ud800" <= character <= "\udfff" for character in str(value)):
             raise ValueError("it is not valid Unicode")
+        if "\0" in str(value):
+            raise ValueError("it holds a NUL character")
         return type(value)(os.path.expanduser(value)) if str(value).startswith("~") else value

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from podsquad.config.data_settings import DataSettings, FeatureSettings
 from podsquad.config.ipu_settings import IpuSettings
-from podsquad.config.publish_settings import PublishSettings
+from podsquad.config.publish_settings import GateSettings, PublishSettings
 from podsquad.config.section import Section, run_only
 from podsquad.config.training_settings import EvaluationSettings, ModelSettings, RuntimeSettings, TrainingSettings
 
@@ -51,6 +51,7 @@ class Settings(Section):
     runtime: RuntimeSettings = RuntimeSettings()
     ipu: IpuSettings = IpuSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
     publish: PublishSettings = PublishSettings()
     retry: RetrySettings = RetrySettings()
 

@@ -9,7 +9,6 @@ Needs pyarrow and numpy alone and runs on Python 3.8 (the IPU runtime).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Dict, Union
 
@@ -17,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from podsquad.errors import DataError
+from podsquad.store.durable import parse_object
 
 SPLITS = ("train", "validation")
 LAYOUT_FILE = "layout.json"
@@ -146,7 +146,7 @@ def read_layout(folder: Union[str, Path]) -> Dict[str, Any]:
     """
     path = Path(folder) / LAYOUT_FILE
     try:
-        layout: Dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        layout: Dict[str, Any] = parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(
             "cannot read the features' layout {}: {}".format(path, error),
@@ -156,11 +156,16 @@ def read_layout(folder: Union[str, Path]) -> Dict[str, Any]:
 
 
 def read_table(path: Union[str, Path], schema: pa.Schema) -> pa.Table:
-    """Return a memory-mapped table of exactly that schema. Raises DataError otherwise."""
+    """Return a memory-mapped table of exactly that schema, without nulls. Raises DataError otherwise.
+
+    Every offset and index is checked to lie within its data, and every text to be UTF-8: Arrow itself trusts a file,
+    and reads what lies beside it in memory where a byte of it is wrong.
+    """
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
-    except (OSError, pa.ArrowInvalid) as error:
+        table.validate(full=True)
+    except (OSError, MemoryError, pa.ArrowException) as error:
         raise DataError(
             "cannot read {} as an Arrow file: {}".format(path, error),
             why="the file is missing, cut short or of another kind",
@@ -172,7 +177,23 @@ def read_table(path: Union[str, Path], schema: pa.Schema) -> pa.Table:
             why="it was written by another version of podsquad",
             do="delete the artifact that holds it; the next run builds it again",
         )
+    if any(_has_nulls(chunk) for column in table.columns for chunk in column.chunks):
+        raise DataError(
+            "{} has places without a value".format(path),
+            why="podsquad writes none",
+            do="delete the artifact that holds it; the next run builds it again",
+        )
     return table
+
+
+def _has_nulls(array: pa.Array) -> bool:
+    if array.null_count:
+        return True
+    if isinstance(array, pa.DictionaryArray):
+        return _has_nulls(array.dictionary)
+    if isinstance(array, pa.ListArray):
+        return _has_nulls(array.values)
+    return isinstance(array, pa.StructArray) and any(_has_nulls(array.field(n)) for n in range(array.type.num_fields))
 
 
 def _join(column: pa.ChunkedArray) -> Ragged:

@@ -24,7 +24,7 @@ from podsquad.data.checks import CheckedSplit, check_split, refuse_bad_split, re
 from podsquad.data.sources import HubLoader, load_source
 from podsquad.data.squad import Record
 from podsquad.errors import DataError, from_os_error
-from podsquad.store.durable import durable_file, write_bytes, write_json
+from podsquad.store.durable import durable_file, parse_object, write_bytes, write_json
 
 REPORT_FILE = "validation_report.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -163,9 +163,8 @@ def _quarantine(splits: Sequence[CheckedSplit]) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(
             f"cannot read {path}: {error}", do="delete that dataset artifact; the next run builds it again"
         ) from error
-    return value

@@ -121,7 +121,8 @@ def _from_hub(name: str, revision: str | None) -> Any:
         # False, not unset: unset, transformers asks at the terminal whether to run a repository's code.
         return AutoTokenizer.from_pretrained(name, revision=revision or "main", use_fast=True, trust_remote_code=False)
     except Exception as error:
-        raise _explain(error, name, revision or "main") from error
+        # "from None": a library's message may repeat request headers, and with them the token.
+        raise _explain(error, name, revision or "main") from None
 
 
 def _explain(error: Exception, name: str, revision: str) -> PodsquadError:

@@ -2,7 +2,8 @@
 
     promoted       a loss of more than the margin is excluded, and no guarded slice fell
     rejected       the cause: "worse" (the loss is proven to exceed the margin), "unproven" (it cannot be excluded:
-                   too near, or too few questions to tell) or "slice_fell"
+                   too near, or too few questions to tell), "slice_fell", or "withdrawn" (this very model was published
+                   and rolled back)
     unchanged      the challenger's weights are the champion's
     first          there is no champion
     incomparable   the champion has no scores on these questions: the evaluation set changed
@@ -30,12 +31,12 @@ import numpy as np
 from podsquad.config.publish_settings import GateSettings
 from podsquad.errors import DataError, SettingsError
 from podsquad.evaluation.bootstrap import Resampled, resample_by_article
-from podsquad.evaluation.gate_words import say_comparison, say_first, say_incomparable, say_unchanged
+from podsquad.evaluation.gate_words import say_comparison, say_first, say_incomparable, say_unchanged, say_withdrawn
 from podsquad.evaluation.scored import ScoredQuestions
 from podsquad.evaluation.slices import VIEWS
 
 Verdict = Literal["promoted", "rejected", "unchanged", "first", "incomparable"]
-Cause = Literal["worse", "unproven", "slice_fell"]
+Cause = Literal["worse", "unproven", "slice_fell", "withdrawn"]
 # Fewer say next to nothing (at ten, bounds lie 8 points away with 20 questions per article and 14 with 3), and
 # the simulations of the interval begin here.
 MIN_SLICE_ARTICLES = 10
@@ -119,8 +120,11 @@ def judge(
     *,
     seed: int,
     num_earlier_uses: int = 0,
+    withdrawn: str = "",
 ) -> GateResult:
     """Compare the two and return the verdict; equal arguments give an equal result, in whatever order questions come.
+
+    ``withdrawn`` is the reason for which the challenger's own model was rolled back; empty: it was not.
 
     Raises DataError when the contenders claim the same questions and have others, or lack what is to be compared;
     SettingsError when a guarded slice does not exist.
@@ -144,9 +148,11 @@ def judge(
         )
 
     if champion is None:
-        return result("first", say_first())
+        return result("rejected", say_withdrawn(withdrawn), "withdrawn") if withdrawn else result("first", say_first())
     if champion.model_digest == challenger.model_digest:
         return result("unchanged", say_unchanged(challenger.model_digest))
+    if withdrawn:
+        return result("rejected", say_withdrawn(withdrawn), "withdrawn")
     if champion.evaluation_digest != challenger.evaluation_digest or champion.questions is None:
         return result("incomparable", say_incomparable(has_scores=champion.questions is not None))
     if challenger.questions is None:

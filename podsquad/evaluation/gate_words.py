@@ -21,6 +21,11 @@ def say_unchanged(digest: str) -> str:
     return f"The challenger's weights are the champion's (digest {digest[:12]}), so there is nothing to publish."
 
 
+def say_withdrawn(reason: str) -> str:
+    """Say that a person took this very model back."""
+    return f"This very model was published and rolled back ({reason}), so it is not published again by itself."
+
+
 def say_incomparable(*, has_scores: bool) -> str:
     """Say why champion and challenger cannot be compared, and what would help."""
     if has_scores:

@@ -1,6 +1,7 @@
 """The evaluation stage: from logits to answers, scores, pictures and a page for people.
 
-    metrics.json               exact_match, f1 (percent), num_questions, num_empty, slices, evaluation_digest, and how
+    metrics.json               exact_match, f1 (percent), num_questions, num_empty, slices, evaluation_digest, and how;
+                               "emulated" where the IPUs were
     predictions.json           {id: text}, the official form: evaluate-v1.1.py scores it as it is
     questions.jsonl            per question: prediction, its place and probability, exact_match, f1, article, slices
     nbest.jsonl                per question: up to five best answers with probability and score
@@ -30,7 +31,7 @@ from podsquad.evaluation.plots import TITLES, plot_loss, plot_slices
 from podsquad.evaluation.scored import QUESTIONS_FILE, article_names, evaluation_digest
 from podsquad.evaluation.slices import score_slices, slice_questions
 from podsquad.evaluation.squad_metric import Scores, score_answers
-from podsquad.store.durable import write_bytes, write_json
+from podsquad.store.durable import parse_object, write_bytes, write_json
 
 SPLIT = "validation"
 METRICS_FILE = "metrics.json"
@@ -54,8 +55,8 @@ def build_evaluation(
     answers = find_answers(
         Features(features, SPLIT),
         questions.contexts,
-        _read_logits(logits / "start_logits.npy"),
-        _read_logits(logits / "end_logits.npy"),
+        read_logits(logits / "start_logits.npy"),
+        read_logits(logits / "end_logits.npy"),
         num_best=settings.num_best,
         max_answer_tokens=settings.max_answer_tokens,
     )
@@ -63,6 +64,8 @@ def build_evaluation(
     history = read_history(model)
     training = read_training(model)
     metrics = summarize(settings, questions, answers, scores)
+    if training.get("emulated"):
+        metrics["emulated"] = True
     files = {
         "predictions.json": _predictions(questions, answers),
         QUESTIONS_FILE: _lines(_question_rows(questions, answers, scores)),
@@ -105,7 +108,7 @@ def read_history(model: Path) -> list[dict[str, Any]]:
     """Return the entries of a model's history.jsonl ({step, loss, learning_rate}). Raises InternalError."""
     path = model / "history.jsonl"
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        return [parse_object(line) for line in path.read_bytes().split(b"\n") if line]
     except (OSError, ValueError) as error:
         raise _broken_model(path, error) from error
 
@@ -114,20 +117,18 @@ def read_training(model: Path) -> dict[str, Any]:
     """Return a model's training.json. Raises InternalError."""
     path = model / "training.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise _broken_model(path, error) from error
-    return record
 
 
 def read_metrics(evaluation: Path) -> dict[str, Any]:
     """Return an evaluation's metrics.json. Raises DataError."""
     path = evaluation / METRICS_FILE
     try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}", do="run again with --refresh evaluate") from error
-    return metrics
 
 
 def write_report(
@@ -148,6 +149,8 @@ def write_report(
         f"{metrics['num_questions']:,} questions about {metrics['num_articles']:,} articles. Trained for "
         f"{trained}.",
     ]
+    if metrics.get("emulated"):
+        parts.append("**Emulated**: the IPUs of this training and prediction were an emulation on a CPU.")
     if metrics["num_empty"]:
         parts.append(f"No span was found for {metrics['num_empty']:,} questions; they count as wrong.")
     parts += ["![Training loss](plots/loss.png)", "![F1 by slice](plots/f1_by_slice.png)"]
@@ -233,7 +236,8 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return "".join(dump(row) + "\n" for row in rows).encode("utf-8")
 
 
-def _read_logits(path: Path) -> NDArray[np.float32]:
+def read_logits(path: Path) -> NDArray[np.float32]:
+    """Return the logits that a runtime wrote, mapped. Raises InternalError."""
     try:
         logits: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from podsquad.data.dataset import Questions
 from podsquad.errors import DataError
-from podsquad.store.durable import canonical_json
+from podsquad.store.durable import canonical_json, parse_json
 
 QUESTIONS_FILE = "questions.jsonl"
 
@@ -79,7 +78,7 @@ def read_scored_questions(evaluation: Path) -> ScoredQuestions:
     path = evaluation / QUESTIONS_FILE
     try:
         # Not splitlines(): a prediction may hold a line separator of Unicode, which JSON leaves as it is.
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         views = rows[0].get("slices", {}) if rows else {}
         scored = ScoredQuestions(
             ids=[str(row["id"]) for row in rows],

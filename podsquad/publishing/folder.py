@@ -1,203 +1,295 @@
-"""The folder publisher: versions side by side, and a pointer to the newest.
+"""The folder target: versions side by side, and a pointer to the current one.
 
-    <folder>/<name>/versions/<first 12 digits of key>/      config.json, model.safetensors, tokenizer files,
-                                                            README.md, what else was given, and files.json
-    <folder>/<name>/current                                 relative symlink to the newest version
+    <folder>/<name>/versions/v-<first 12 digits of key>/    the version's files, and files.json
+    <folder>/<name>/turns.json                              the order in which versions became current (folder_turns.py)
+    <folder>/<name>/current                                 relative symlink to the current version
 
-A version appears by one rename, after its copied bytes were read again and compared; the pointer moves by one
-rename after that. A reader of ``current`` sees the old version or the new one, whole, after a kill at any
-instant too.
+A version appears by one rename, after its copied bytes were read again, compared, and a smoke question was answered
+from them; the pointer moves by one rename after that. A reader of ``current`` sees the old version or the new one,
+whole, after a kill at any instant too. One process at a time changes anything, under a lock of the operating system.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
-import json
 import os
-import re
 import shutil
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from podsquad.errors import InternalError, StoreError, TemporaryError, from_os_error
+from podsquad.errors import InputMissingError, InternalError, StoreError, TemporaryError, from_os_error
+from podsquad.publishing.folder_turns import Turn, read_turns, versions_of, withdrawn_by, write_turns
+from podsquad.publishing.listing import FILES_FILE, Listing
+from podsquad.publishing.receipt import RECEIPT_FILE
+from podsquad.publishing.target import (
+    Champion,
+    Publication,
+    Smoke,
+    TargetKind,
+    TargetState,
+    check_version,
+    one_line,
+    refuse_withdrawn,
+    tag_of,
+)
 from podsquad.store.contents import FileDigest, digest_file
-from podsquad.store.durable import TEMPORARY_PREFIX, flush_folder, move_folder, write_bytes, write_json
+from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folder, move_folder, parse_json, write_bytes
 
-FILES_FILE = "files.json"
-CARD_FILE = "README.md"
 CURRENT = "current"
 VERSIONS = "versions"
-# What of a model's artifact a user of the model needs; histories and ledgers stay in the store.
-MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "LICENSE*",
-)
 _LOCK_FILE = ".lock"
 _CHUNK_BYTES = 4 * 2**20
+_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
-class Publication:
-    """A model that was published to a folder: plain values, so that a receipt can carry it."""
+class FolderTarget:
+    """The folder ``<folder>/<name>`` as the place where models are published."""
 
-    folder: str
+    folder: Path
     name: str
-    key: str
+    log: Callable[[str], None] = lambda line: None
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    lock_timeout_seconds: float = 600.0
 
     @property
-    def version(self) -> str:
-        """The name of the version's folder."""
-        return self.key[:12]
+    def kind(self) -> TargetKind:
+        """Which kind of target it is."""
+        return "folder"
 
     @property
-    def path(self) -> Path:
-        """The version's folder."""
-        return Path(self.folder) / self.name / VERSIONS / self.version
+    def place(self) -> str:
+        """The folder of the model's versions."""
+        return str(self.home)
+
+    @property
+    def home(self) -> Path:
+        """The same as a path."""
+        return self.folder / self.name
 
     @property
     def pointer(self) -> Path:
-        """The symlink to the newest version."""
-        return Path(self.folder) / self.name / CURRENT
+        """The symlink to the current version."""
+        return self.home / CURRENT
 
+    def path(self, tag: str) -> Path:
+        """Return the folder of a version."""
+        return self.home / VERSIONS / tag
 
-def publish_to_folder(
-    folder: Path,
-    name: str,
-    model: Path,
-    card: str,
-    extras: Mapping[str, Path],
-    key: str,
-    *,
-    lock_timeout_seconds: float = 600.0,
-) -> Publication:
-    """Publish a model as the version ``key[:12]`` of ``<folder>/<name>`` and point ``current`` at it.
+    def state(self) -> TargetState:
+        """Return what the folder holds now; one that is not there holds nothing.
 
-    ``model`` is a model artifact, of which MODEL_FILES are copied; ``card`` becomes README.md; ``extras``
-    maps further names (relative, with ``/``) to files. ``key`` (hexadecimal, 12 digits or more) names what
-    is published: a version that is there and whole is left as it is, whatever the other arguments say. A
-    version whose files differ from its own files.json is replaced. Other versions are never touched.
+        Raises DataError when podsquad's own files there cannot be read.
+        """
+        if not self.home.is_dir():
+            return TargetState(False, None, {}, (), "")
+        with self._os_errors_explained():
+            listing = _read_listing(self.pointer) if self.pointer.is_dir() else None
+            turns = read_turns(self.home, listing.key if listing else None)
+            champion = Champion(listing.key, listing, _read_receipt(self.pointer)) if listing else None
+            there = [each for each in versions_of(turns) if self.path(each.tag).is_dir()]
+            link = str(self.pointer.readlink()) if self.pointer.is_symlink() else ""
+        told = canonical_json([link, [asdict(turn) for turn in turns]]) if link or turns else ""
+        expected = hashlib.sha256(told.encode()).hexdigest() if told else ""
+        return TargetState(True, champion, withdrawn_by(turns), tuple(there), expected)
 
-    Raises InternalError when the artifact lacks weights or config, or when the copy differs from its source;
-    StoreError (DiskFullError) when the folder cannot be written; TemporaryError when another process
-    publishes there for longer than ``lock_timeout_seconds``.
-    """
-    if not re.fullmatch(r"[0-9a-f]{12,128}", key):
-        raise InternalError(f"{key!r} is no key: 12 or more hexadecimal digits were expected")
-    publication = Publication(str(folder), name, key)
-    sources = _collect(model, extras)
-    if holds(publication):
-        return publication
-    home = folder / name
-    try:
-        (home / VERSIONS).mkdir(parents=True, exist_ok=True)
-        with FileLock(home / _LOCK_FILE, timeout=lock_timeout_seconds):
-            _remove_leftovers(home)
-            if not _is_whole(publication):
-                _refuse_other_model(publication)
-                _build_version(publication, sources, card)
-            _point(publication)
-    except Timeout as error:
-        raise TemporaryError(
-            f"another process has been publishing to {home} for {lock_timeout_seconds:g} seconds",
-            do="run the same command again when it is done",
-        ) from error
-    except OSError as error:
-        raise from_os_error(error, f"publishing {name} to {folder}", "--set publish.folder=FOLDER") from error
-    return publication
+    def describe(self, key: str) -> Publication:
+        """Return where a version is, or would be. Without a key that of the place alone."""
+        tag = tag_of(key) if key else ""
+        url = str(self.path(tag)) if key else ""
+        return Publication("folder", self.place, key, tag, url, str(self.pointer))
 
+    def fetch(self, tag: str, folder: Path, names: Iterable[str] | None = None) -> Listing:
+        """Copy a version's files (or those of ``names`` that it has) into a folder that is emptied first.
 
-def holds(publication: Publication) -> bool:
-    """Tell whether the target still has that version, whole, and as the current one.
+        Raises InputMissingError when there is no such version, StoreError when its bytes are not as it lists.
+        """
+        version = self.path(tag)
+        listing = _read_listing(version) if version.is_dir() else None
+        if listing is None:
+            raise InputMissingError(f"{self.home} has no version {tag}", do="podsquad runs lists what was published")
+        shutil.rmtree(folder, ignore_errors=True)
+        with self._os_errors_explained():
+            for name in sorted(set(listing.files) & set(listing.files if names is None else names)):
+                if not (version / name).is_file() or _copy(version / name, folder / name) != listing.files[name]:
+                    raise _damaged(version, [name])
+        return listing
 
-    Reads every byte of the version. A target that cannot be read does not hold it.
-    """
-    try:
-        return _is_current(publication) and _is_whole(publication)
-    except OSError:
-        return False
+    def publish(self, key: str, files: Mapping[str, Path], smoke: Smoke, expected: str | None = None) -> Publication:
+        """Publish ``files`` as version ``key`` and point ``current`` at it, as Target says.
 
+        A version whose files differ from its own files.json is built again. Other versions are never touched.
 
-def list_versions(folder: Path, name: str) -> list[str]:
-    """Return the names of the versions under ``<folder>/<name>``, sorted by name; whole or not."""
-    versions = folder / name / VERSIONS
-    if not versions.is_dir():
-        return []
-    return sorted(entry.name for entry in versions.iterdir() if not entry.name.startswith("."))
+        Raises SettingsError for a version that was withdrawn; what ``smoke`` raises; InternalError when the copy
+        differs from its source; StoreError (DiskFullError) when the folder cannot be written; TemporaryError when
+        somebody else moved the pointer meanwhile, or publishes for longer than ``lock_timeout_seconds``.
+        """
+        check_version(key, files)
+        with self._locked():
+            state = self.state()
+            refuse_withdrawn(state, key, self.place)
+            is_current = state.champion is not None and state.champion.key == key
+            if not is_current and expected not in (None, state.expected):
+                raise TemporaryError(
+                    f"somebody else changed what is current in {self.home} while this version was being judged",
+                    why=f"it is {state.champion.tag if state.champion else 'nothing'} now",
+                    do="run the same command again: the gate compares with what is there now",
+                )
+            if not self._is_whole(key):
+                self._refuse_other_model(key)
+                self._build(key, files, smoke)
+            elif not is_current:
+                smoke(self.path(tag_of(key)))
+            if not is_current:
+                self._turn(key, "")
+            return self.describe(key)
 
+    def rollback(self, to: str, reason: str, smoke: Smoke) -> Publication:
+        """Point ``current`` at the version ``to`` again, and withdraw the one that is current.
 
-def _collect(model: Path, extras: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the files to copy by their published names."""
-    try:
-        names = sorted(entry.name for entry in model.iterdir() if entry.is_file())
-    except OSError as error:
-        raise InternalError(f"cannot read the model {model}: {error}") from error
-    sources = {
-        name: model / name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in MODEL_FILES)
-    }
-    for needed, there in {
-        "config.json": "config.json" in sources,
-        "model.safetensors": any(fnmatch.fnmatchcase(name, "model*.safetensors") for name in sources),
-    }.items():
-        if not there:
-            raise InternalError(
-                f"the model {model} has no {needed}",
-                why="the training's artifact lacks what every training writes",
-                do="run again with --refresh train",
-            )
-    for name, path in extras.items():
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or name in (*sources, CARD_FILE, FILES_FILE):
-            raise InternalError(f"{name!r} cannot be the name of a further file of a publication")
-        sources[name] = path
-    return sources
+        The reason is in the turn. A version that is current already is left there: the call can be made again.
 
+        Raises SettingsError without a reason, InputMissingError when there is no such version, StoreError when it is
+        not whole any more, else as ``publish``.
+        """
+        reason = one_line(reason)
+        with self._locked():
+            state = self.state()
+            known = {each.tag: each.key for each in state.versions}
+            if to not in known:
+                raise InputMissingError(
+                    f"{self.home} has no version {to}",
+                    why=f"its versions are: {', '.join(known) or 'none'}",
+                    do="name one of them with --to",
+                )
+            key = known[to]
+            if wrong := self._wrong(key):
+                raise _damaged(self.path(to), wrong)
+            if state.champion is None or state.champion.key != key:
+                smoke(self.path(to))
+                self._turn(key, reason)
+            return self.describe(key)
 
-def _build_version(publication: Publication, sources: Mapping[str, Path], card: str) -> None:
-    home = publication.pointer.parent
-    staging = home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
-    staging.mkdir()
-    try:
-        files: dict[str, FileDigest] = {}
-        for name, source in sources.items():
-            files[name] = _copy(source, staging / name)
-        write_bytes(staging / CARD_FILE, card.encode("utf-8"))
-        files[CARD_FILE] = _digest_bytes(card.encode("utf-8"))
-        for name, expected in files.items():
-            found = digest_file(staging / name)
-            if found != expected:
+    def why_not_held(self, key: str) -> str:
+        """Say why the version is not the current one, or not whole; empty when it is. Reads every byte of it.
+
+        A target that cannot be read does not hold it.
+        """
+        tag = tag_of(key)
+        try:
+            if not self.pointer.is_symlink() or self.pointer.readlink() != Path(VERSIONS) / tag:
+                return f"{self.pointer} does not hold this version"
+            wrong = self._wrong(key)
+        except OSError as error:
+            return f"{self.pointer} cannot be read: {error.strerror or error}"
+        return f"{', '.join(wrong)} of {self.path(tag)} changed since" if wrong else ""
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._os_errors_explained():
+            (self.home / VERSIONS).mkdir(parents=True, exist_ok=True)
+            try:
+                with FileLock(self.home / _LOCK_FILE, timeout=self.lock_timeout_seconds):
+                    self._remove_leftovers()
+                    yield
+            except Timeout as error:
+                raise TemporaryError(
+                    f"another process has been publishing to {self.home} for {self.lock_timeout_seconds:g} seconds",
+                    do="run the same command again when it is done",
+                ) from error
+
+    @contextmanager
+    def _os_errors_explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            elsewhere = "--set publish.folder=FOLDER"
+            raise from_os_error(error, f"publishing {self.name} to {self.folder}", elsewhere) from error
+
+    def _build(self, key: str, files: Mapping[str, Path], smoke: Smoke) -> None:
+        staging = self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
+        staging.mkdir()
+        try:
+            listing = Listing(key, {name: _copy(source, staging / name) for name, source in sorted(files.items())})
+            if wrong := listing.differing(staging):
                 raise InternalError(
-                    f"{name} reads back as {found.num_bytes} bytes, SHA-256 {found.sha256[:12]}, after "
-                    f"{expected.num_bytes} bytes, SHA-256 {expected.sha256[:12]}, were written to {home}",
+                    f"{', '.join(wrong)} read back with other bytes than were written to {self.home}",
                     why="the disk or the network file system under it does not keep what it is given",
                     do="publish to another folder with --set publish.folder=FOLDER",
                 )
-        listing = {name: entry._asdict() for name, entry in files.items()}
-        write_json(staging / FILES_FILE, {"key": publication.key, "files": listing})
-        if os.path.lexists(publication.path):
-            # Damaged: out of the way first, for a rename does not replace a folder that holds something.
-            publication.path.rename(home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
-        move_folder(staging, publication.path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    _remove_leftovers(home)
+            smoke(staging)
+            write_bytes(staging / FILES_FILE, listing.encode())
+            version = self.path(tag_of(key))
+            if os.path.lexists(version):
+                # Damaged: out of the way first, for a rename does not replace a folder that holds something.
+                version.rename(self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
+            move_folder(staging, version)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        self._remove_leftovers()
+
+    def _turn(self, key: str, reason: str) -> None:
+        """Make a version current that is there and whole: the turn is written, then the pointer decides."""
+        listing = _read_listing(self.pointer) if self.pointer.is_dir() else None
+        turns = read_turns(self.home, listing.key if listing else None)
+        if not turns or turns[-1].key != key:  # else a publisher died before there was a pointer
+            write_turns(self.home, [*turns, Turn(key, self.now().strftime(_STAMP), reason)])
+        aside = self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
+        # Relative: the published folder can be moved, or mounted elsewhere.
+        aside.symlink_to(Path(VERSIONS) / tag_of(key))
+        try:
+            aside.replace(self.pointer)
+        except OSError:
+            aside.unlink()
+            raise
+        flush_folder(self.home)
+        self.log(f"{self.pointer} leads to {tag_of(key)}")
+
+    def _is_whole(self, key: str) -> bool:
+        try:
+            return not self._wrong(key)
+        except OSError:
+            return False
+
+    def _wrong(self, key: str) -> list[str]:
+        """Return what of the version's folder is not as its files.json says, for this key; empty: it is whole."""
+        root = self.path(tag_of(key))
+        listing = _read_listing(root)
+        if listing is None or listing.key != key:
+            return [FILES_FILE]
+        found = {
+            path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()
+        }
+        differing = {name for name in found & set(listing.files) if _digest(root / name) != listing.files[name]}
+        return sorted(differing | found ^ {*listing.files, FILES_FILE})
+
+    def _refuse_other_model(self, key: str) -> None:
+        path = self.path(tag_of(key))
+        other = _read_listing(path)
+        if other and other.key != key and tag_of(other.key) == tag_of(key):
+            raise StoreError(
+                f"{path} holds another model, of key {other.key}",
+                why="two keys share their first 12 digits, by which versions are named",
+                do="publish under another name with --set publish.name=NAME",
+            )
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed publishers left behind; the caller holds the lock, so nobody works on it."""
+        for entry in self.home.iterdir():
+            if not entry.name.startswith(TEMPORARY_PREFIX):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 def _copy(source: Path, target: Path) -> FileDigest:
@@ -216,70 +308,28 @@ def _copy(source: Path, target: Path) -> FileDigest:
     return FileDigest(size, digest.hexdigest())
 
 
-def _point(publication: Publication) -> None:
-    if _is_current(publication):
-        return
-    aside = publication.pointer.with_name(TEMPORARY_PREFIX + uuid.uuid4().hex)
-    # Relative: the published folder can be moved, or mounted elsewhere.
-    aside.symlink_to(Path(VERSIONS) / publication.version)
+def _digest(path: Path) -> FileDigest | None:
+    return digest_file(path) if path.is_file() else None
+
+
+def _read_listing(version: Path) -> Listing | None:
     try:
-        aside.replace(publication.pointer)
-    except OSError:
-        aside.unlink()
-        raise
-    flush_folder(publication.pointer.parent)
-
-
-def _is_current(publication: Publication) -> bool:
-    pointer = publication.pointer
-    return pointer.is_symlink() and pointer.readlink() == Path(VERSIONS) / publication.version
-
-
-def _is_whole(publication: Publication) -> bool:
-    """Tell whether the version's folder holds exactly what its files.json says, for this key."""
-    listing = _read_listing(publication)
-    if listing.get("key") != publication.key or not isinstance(listing.get("files"), dict):
-        return False
-    root = publication.path
-    try:
-        found = {
-            path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()
-        }
-        if found != {*listing["files"], FILES_FILE}:
-            return False
-        return all(digest_file(root / name)._asdict() == entry for name, entry in listing["files"].items())
-    except OSError:
-        return False
-
-
-def _refuse_other_model(publication: Publication) -> None:
-    other = _read_listing(publication).get("key")
-    if isinstance(other, str) and other != publication.key and other[:12] == publication.version:
-        raise StoreError(
-            f"{publication.path} holds another model, of key {other}",
-            why="two keys share their first 12 digits, by which versions are named",
-            do="publish under another name with --set publish.name=NAME",
-        )
-
-
-def _read_listing(publication: Publication) -> dict[str, Any]:
-    try:
-        listing = json.loads((publication.path / FILES_FILE).read_text(encoding="utf-8"))
+        return Listing.parse((version / FILES_FILE).read_bytes())
     except (OSError, ValueError):
-        return {}
-    return listing if isinstance(listing, dict) else {}
+        return None
 
 
-def _remove_leftovers(home: Path) -> None:
-    """Remove what killed publishers left behind; the caller holds the lock, so nobody works on it."""
-    for entry in home.iterdir():
-        if not entry.name.startswith(TEMPORARY_PREFIX):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+def _read_receipt(version: Path) -> dict[str, Any] | None:
+    try:
+        receipt = parse_json((version / RECEIPT_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return receipt if isinstance(receipt, dict) else None
 
 
-def _digest_bytes(content: bytes) -> FileDigest:
-    return FileDigest(len(content), hashlib.sha256(content).hexdigest())
+def _damaged(version: Path, wrong: list[str]) -> StoreError:
+    return StoreError(
+        f"{', '.join(wrong)} of {version} are not as they were published",
+        why="the version is damaged",
+        do="name another version, or publish it again from the store",
+    )

@@ -12,51 +12,43 @@ its commit by key and makes no second one. Readers of main, and of a tag, see wh
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from podsquad.errors import InputMissingError, InternalError, SettingsError, StoreError, TemporaryError
+from podsquad.errors import InputMissingError, InternalError, StoreError, TemporaryError
 from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.hub_landing import download_listed, land
-from podsquad.publishing.hub_listing import Listing, changed_files, read_tree, wrong_files
+from podsquad.publishing.hub_listing import changed_files, read_tree, wrong_files
 from podsquad.publishing.hub_state import (
-    FILES_FILE,
     MAIN,
-    OWN_FILES,
     TRAILER,
-    WITHDRAWN_FILE,
-    Champion,
+    HubChampion,
     HubState,
+    HubVersion,
     Refs,
-    Version,
     candidate_of,
     encode_withdrawn,
     read_listing,
     read_refs,
     read_state,
     stale_candidates,
+)
+from podsquad.publishing.listing import FILES_FILE, Listing
+from podsquad.publishing.target import (
+    WITHDRAWN_FILE,
+    Publication,
+    Smoke,
+    TargetKind,
+    check_version,
+    one_line,
+    refuse_withdrawn,
     tag_of,
 )
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _LEFT_OVER_AFTER = timedelta(days=1)  # another run's candidate branch is its own until then
-
-Smoke = Callable[[Path], object]
-"""Answers a question from a folder with the downloaded model; raises a PodsquadError when it cannot."""
-
-
-@dataclass(frozen=True)
-class HubPublication:
-    """A version on the Hub: plain values, so that a record can carry it."""
-
-    repository: str
-    key: str
-    tag: str
-    commit: str
-    url: str
 
 
 @dataclass(frozen=True)
@@ -69,11 +61,21 @@ class HubTarget:
     """Whether a repository that is not there yet is made private."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
+    @property
+    def kind(self) -> TargetKind:
+        """Which kind of target it is."""
+        return "hub"
+
+    @property
+    def place(self) -> str:
+        """The repository."""
+        return self.hub.repository
+
     def state(self) -> HubState:
         """Return what the repository holds now. Raises as ``read_state``."""
         return read_state(self.hub, self._scratch)
 
-    def publish(self, key: str, files: Mapping[str, Path], smoke: Smoke, expected: str | None = None) -> HubPublication:
+    def publish(self, key: str, files: Mapping[str, Path], smoke: Smoke, expected: str | None = None) -> Publication:
         """Publish ``files`` (their names to their places, README.md and receipt.json among them) as version ``key``.
 
         Whatever happens in between, a kill too: after the call has returned once, main had exactly one commit for this
@@ -85,24 +87,18 @@ class HubTarget:
         TemporaryError when somebody else committed meanwhile, when the Hub fails, or when the bytes come back otherwise
         than they were sent; StoreError when a tag of that name holds another version.
         """
-        if not re.fullmatch(r"[0-9a-f]{12,128}", key):
-            raise InternalError(f"{key!r} is no key: 12 or more hexadecimal digits were expected")
-        if taken := sorted(set(files) & set(OWN_FILES)):
-            raise InternalError(f"{taken[0]!r} cannot be the name of a file of a publication")
+        check_version(key, files)
         state = self._state_of_existing()
-        if reason := state.withdrawn.get(tag_of(key), {}).get("reason"):
-            raise SettingsError(
-                f"the version {tag_of(key)} was withdrawn from {self.hub.repository}",
-                why=f"it was rolled back: {reason}",
-                do=f"bring it back with: podsquad rollback --to {tag_of(key)}",
-            )
+        refuse_withdrawn(state, key, self.hub.repository)
         tag = tag_of(key)
         is_tagged = tag in state.refs.tags
         champion = self._already_on_main(state, key)
-        if expected and champion is None and state.refs.head != expected:
+        # A repository that was not there has a first commit by now, of its making.
+        moved = state.champion is not None if expected == "" else expected not in (None, state.refs.head)
+        if champion is None and moved:
             raise TemporaryError(
                 f"somebody else committed to {self.hub.repository} while this version was being judged",
-                why=f"{MAIN} was at {expected[:12]} and is at {state.refs.head[:12]}",
+                why=f"{MAIN} was at {expected[:12] if expected else 'nothing'} and is at {state.refs.head[:12]}",
                 do="run the same command again: the gate compares with what is there now",
             )
         if champion:
@@ -112,7 +108,7 @@ class HubTarget:
                 self.hub.log(f"{tag} is on {MAIN} of {self.hub.repository} already, without its tag")
                 smoke(download_listed(self.hub, champion.listing, commit, self._downloaded))
         elif is_tagged:
-            commit = self._restore(state, Version(key, state.refs.tags[tag]), "", smoke)
+            commit = self._restore(state, HubVersion(key, state.refs.tags[tag]), "", smoke)
         else:
             commit = self._put_new(state, Listing.of(key, files), files, smoke)
         if not is_tagged:
@@ -120,9 +116,9 @@ class HubTarget:
                 f"tagging {tag}", self.hub.api.create_tag, tag=tag, revision=commit, tag_message=key, exist_ok=True
             )
         self._remove_candidates(key)
-        return self._publication(key, commit)
+        return replace(self.describe(key), commit=commit)
 
-    def rollback(self, to: str, reason: str, smoke: Smoke) -> HubPublication:
+    def rollback(self, to: str, reason: str, smoke: Smoke) -> Publication:
         """Put the version tagged ``to`` back on main by one commit, and withdraw the one that is there.
 
         The files are those of the tag, byte for byte. The reason is in the commit's text and in withdrawn.json, which
@@ -130,9 +126,7 @@ class HubTarget:
 
         Raises SettingsError without a reason, InputMissingError when there is no such version, else as ``publish``.
         """
-        reason = " ".join(reason.split())  # one line: the commit's text has lines of its own for programs
-        if not reason:
-            raise SettingsError("a rollback needs a reason", do="give one with --reason TEXT")
+        reason = one_line(reason)  # the commit's text has lines of its own for programs
         state = self.state()
         known = {each.tag: each for each in state.versions}
         if to not in known:
@@ -142,25 +136,41 @@ class HubTarget:
                 do="name one of them with --to",
             )
         if self._already_on_main(state, known[to].key) is not None:
-            return self._publication(known[to].key, state.refs.head)
+            return replace(self.describe(known[to].key), commit=state.refs.head)
         commit = self._restore(state, known[to], reason, smoke)
-        return self._publication(known[to].key, commit)
+        return replace(self.describe(known[to].key), commit=commit)
 
-    def fetch(self, tag: str, folder: Path) -> Listing:
-        """Download the version of a tag, or of main, into a folder that is emptied first, and compare its digests.
+    def describe(self, key: str) -> Publication:
+        """Return where a version is, or would be; the Hub is not asked. Without a key that of the place alone."""
+        tag = tag_of(key) if key else ""
+        url = f"{self.hub.url}/tree/{tag}" if key else ""
+        return Publication("hub", self.hub.repository, key, tag, url, self.hub.url)
 
-        Raises InputMissingError when podsquad published nothing there, TemporaryError when the bytes differ.
+    def fetch(self, tag: str, folder: Path, names: Iterable[str] | None = None) -> Listing:
+        """Download a version, by tag, branch or commit, into a folder that is emptied first; digests are compared.
+
+        With ``names`` only those of its files. Returns the whole listing. Raises InputMissingError when podsquad
+        published nothing there, TemporaryError when the bytes differ.
         """
         listing = read_listing(self.hub, tag, self._scratch)
         if listing is None:
             raise InputMissingError(
                 f"podsquad published nothing at {tag} of {self.hub.repository}", do="check publish.repository"
             )
-        download_listed(self.hub, listing, tag, folder)
+        wanted = set(listing.files) & set(listing.files if names is None else names)
+        download_listed(
+            self.hub,
+            replace(listing, files={name: listing.files[name] for name in sorted(wanted)}),
+            tag,
+            folder,
+        )
         return listing
 
     def why_not_held(self, key: str) -> str:
         """Say why main does not hold this version, tagged and with all of its files; empty when it does."""
+        refs = read_refs(self.hub)
+        if refs and refs.tags.get(tag_of(key)) == refs.head:
+            return ""  # nothing came to main since: one call tells
         state = self.state()
         if self._already_on_main(state, key) is None:
             return f"{self.hub.url} does not hold this version"
@@ -193,7 +203,7 @@ class HubTarget:
             )
         return state
 
-    def _already_on_main(self, state: HubState, key: str) -> Champion | None:
+    def _already_on_main(self, state: HubState, key: str) -> HubChampion | None:
         """Return the version on main if it is this one, whole."""
         champion = state.champion
         if champion is None or champion.key != key:
@@ -220,7 +230,7 @@ class HubTarget:
         smoke(folder)
         return self._commit_on_main(state, listing, folder, removed, (title, text), {})
 
-    def _restore(self, state: HubState, version: Version, reason: str, smoke: Smoke) -> str:
+    def _restore(self, state: HubState, version: HubVersion, reason: str, smoke: Smoke) -> str:
         """Put a tagged version on main again; with a reason, the one that is there is withdrawn."""
         folder = self._downloaded
         listing = self.fetch(version.tag, folder)
@@ -280,7 +290,3 @@ class HubTarget:
         for name in stale_candidates(refs.branches, key, oldest):
             # None: another run was quicker.
             self.hub.find(f"removing the branch {name}", self.hub.api.delete_branch, branch=name)
-
-    def _publication(self, key: str, commit: str) -> HubPublication:
-        tag = tag_of(key)
-        return HubPublication(self.hub.repository, key, tag, commit, f"{self.hub.url}/tree/{tag}")

@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from podsquad.errors import PodsquadError, TemporaryError
+from podsquad.errors import DataError, PodsquadError, TemporaryError
 from podsquad.hub_errors import Wording, explain_hub_error, status_of
+from podsquad.store.contents import is_plain_name
 
 ANSWER_SECONDS = 60.0  # without a single byte, at connecting, sending and receiving
 LONGEST_WAIT_SECONDS = 60.0  # that the Hub may ask for; a longer one ends the attempt
@@ -94,6 +95,7 @@ class Hub:
 
     def read(self, name: str, revision: str, scratch: Path) -> bytes | None:
         """Return the bytes of a small file at a revision; None when there is no such file."""
+        self._refuse_outside([name])
         shutil.rmtree(scratch, ignore_errors=True)
         try:
             found = self.find(
@@ -109,10 +111,15 @@ class Hub:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def download(self, names: Iterable[str], revision: str, folder: Path) -> None:
-        """Fetch these files at a revision into a folder that is emptied first. Nothing is taken from a cache."""
+        """Fetch these files at a revision into a folder that is emptied first. Nothing is taken from a cache.
+
+        Raises DataError for a name that leads out of the folder; then nothing is fetched.
+        """
+        names = sorted(names)
+        self._refuse_outside(names)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for name in sorted(names):
+        for name in names:
             self.call(
                 f"downloading {name} of {self.repository}",
                 self.api.hf_hub_download,
@@ -152,6 +159,15 @@ class Hub:
             parent_commit=parent,
         )
         return str(made.oid)
+
+    def _refuse_outside(self, names: Iterable[str]) -> None:
+        for name in names:
+            if not is_plain_name(name):
+                raise DataError(
+                    f"{self.repository} has a file named {name!r}",
+                    why="it would be written outside the folder that files are fetched into",
+                    do=f"look at {self.url}: podsquad puts no such file there",
+                )
 
     def _explain(self, error: Exception, doing: str) -> PodsquadError:
         failure = explain_hub_error(error, self._wording(doing))

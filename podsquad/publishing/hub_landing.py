@@ -8,8 +8,8 @@ from pathlib import Path
 
 from podsquad.errors import InternalError, PodsquadError, TemporaryError
 from podsquad.publishing.hub_client import ATTEMPTS, Hub
-from podsquad.publishing.hub_listing import Listing
 from podsquad.publishing.hub_state import TRAILER, read_refs
+from podsquad.publishing.listing import Listing
 
 _DOWNLOADS = 2
 

@@ -1,13 +1,12 @@
 """What a repository on the Hub holds: the champion, the versions in their order, and which were withdrawn.
 
-On main lie the files of the champion, with two of podsquad's own: ``files.json``, which lists what podsquad put there
-(as the folder publisher's), and ``withdrawn.json``. Every commit by which a version came to main says so in a line
+On main lie the files of the champion, with two of podsquad's own: ``files.json``, which lists what podsquad put there,
+and ``withdrawn.json``. Every commit by which a version came to main says so in a line
 ``podsquad-version: KEY`` of its text. Files that others put there are left alone and are in no listing.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,20 +15,14 @@ from typing import Any
 
 from podsquad.errors import DataError, InputMissingError
 from podsquad.publishing.hub_client import Hub
-from podsquad.publishing.hub_listing import Listing, encode_json
+from podsquad.publishing.listing import FILES_FILE, Listing
+from podsquad.publishing.receipt import RECEIPT_FILE
+from podsquad.publishing.target import WITHDRAWN_FILE, Champion, TargetState, Version
+from podsquad.store.durable import encode_json, parse_object
 
 MAIN = "main"
-FILES_FILE = "files.json"
-RECEIPT_FILE = "receipt.json"
-WITHDRAWN_FILE = "withdrawn.json"
-OWN_FILES = (FILES_FILE, WITHDRAWN_FILE)
 TRAILER = "podsquad-version: "
 _CANDIDATE = "podsquad-candidate-"
-
-
-def tag_of(key: str) -> str:
-    """Return the tag of a version: with a letter in front, for bare digits could be a commit's id."""
-    return f"v-{key[:12]}"
 
 
 def candidate_of(key: str, stamp: str) -> str:
@@ -62,48 +55,29 @@ class Refs:
 
 
 @dataclass(frozen=True)
-class Version:
-    """One version of the model, as it is, or was, on main."""
+class HubVersion(Version):
+    """A version with the last commit that brought it to main."""
 
-    key: str
     commit: str
 
-    @property
-    def tag(self) -> str:
-        """Its name."""
-        return tag_of(self.key)
-
 
 @dataclass(frozen=True)
-class Champion(Version):
+class HubChampion(Champion):
     """The version that is on main."""
 
-    listing: Listing
-    receipt: Mapping[str, Any] | None
-    """Its receipt.json; None where it has none."""
+    commit: str
 
 
 @dataclass(frozen=True)
-class HubState:
-    """What a repository holds at one moment."""
+class HubState(TargetState):
+    """What a repository holds at one moment; ``expected`` is the commit of main."""
 
-    exists: bool
+    champion: HubChampion | None
+    versions: tuple[HubVersion, ...]
     refs: Refs
-    champion: Champion | None
-    withdrawn: Mapping[str, Mapping[str, str]]
-    """What was rolled back, by tag: reason, restored (the tag that took its place) and at."""
-    versions: tuple[Version, ...]
-    """By the time they last came to main, the newest first; only those that have their tag."""
-
-    @property
-    def previous(self) -> Version | None:
-        """The version that a rollback goes to when none is named."""
-        usable = [each for each in self.versions if each.tag not in self.withdrawn]
-        others = [each for each in usable if self.champion is None or each.key != self.champion.key]
-        return others[0] if others else None
 
 
-NOTHING = HubState(False, Refs({}, {}), None, {}, ())
+NOTHING = HubState(False, None, {}, (), "", Refs({}, {}))
 
 
 def read_refs(hub: Hub) -> Refs | None:
@@ -134,14 +108,14 @@ def read_state(hub: Hub, scratch: Path) -> HubState:
     if refs is None:
         return NOTHING
     listing = read_listing(hub, refs.head, scratch)
-    withdrawn = _read_json(hub, WITHDRAWN_FILE, refs.head, scratch) or {}
+    withdrawn = _read_withdrawn(hub, refs.head, scratch)
     versions = read_versions(hub)
     champion = None
     if listing:
         commit = next((each.commit for each in versions if each.key == listing.key), refs.head)
-        champion = Champion(listing.key, commit, listing, _read_json(hub, RECEIPT_FILE, refs.head, scratch))
+        champion = HubChampion(listing.key, listing, _read_json(hub, RECEIPT_FILE, refs.head, scratch), commit)
     known = tuple(each for each in versions if each.tag in refs.tags)
-    return HubState(True, refs, champion, withdrawn, known)
+    return HubState(True, champion, withdrawn, known, refs.head, refs)
 
 
 def read_listing(hub: Hub, revision: str, scratch: Path) -> Listing | None:
@@ -155,13 +129,13 @@ def read_listing(hub: Hub, revision: str, scratch: Path) -> Listing | None:
         raise _unreadable(hub, FILES_FILE, revision, error) from error
 
 
-def read_versions(hub: Hub) -> list[Version]:
+def read_versions(hub: Hub) -> list[HubVersion]:
     """Return each version with the last commit that brought it to main, the newest first."""
     history = hub.call(f"reading the history of {hub.repository}", hub.api.list_repo_commits, revision=MAIN)
-    found: dict[str, Version] = {}
+    found: dict[str, HubVersion] = {}
     for commit in history:
         if match := re.search(rf"^{TRAILER}([0-9a-f]+)$", commit.message or "", re.MULTILINE):
-            found.setdefault(match[1], Version(match[1], commit.commit_id))
+            found.setdefault(match[1], HubVersion(match[1], commit.commit_id))
     return list(found.values())
 
 
@@ -170,17 +144,22 @@ def encode_withdrawn(withdrawn: Mapping[str, Mapping[str, str]]) -> bytes:
     return encode_json(withdrawn)
 
 
+def _read_withdrawn(hub: Hub, revision: str, scratch: Path) -> dict[str, dict[str, str]]:
+    withdrawn = _read_json(hub, WITHDRAWN_FILE, revision, scratch) or {}
+    for tag, told in withdrawn.items():
+        if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
+            raise _unreadable(hub, WITHDRAWN_FILE, revision, ValueError(f"what it says of {tag!r} is no text"))
+    return withdrawn
+
+
 def _read_json(hub: Hub, name: str, revision: str, scratch: Path) -> dict[str, Any] | None:
     content = hub.read(name, revision, scratch)
     if content is None:
         return None
     try:
-        value = json.loads(content)
-        if not isinstance(value, dict):
-            raise ValueError("it is no mapping")  # noqa: TRY004, one error for one meaning
+        return parse_object(content)
     except ValueError as error:
         raise _unreadable(hub, name, revision, error) from error
-    return value
 
 
 def _unreadable(hub: Hub, name: str, revision: str, error: ValueError) -> DataError:

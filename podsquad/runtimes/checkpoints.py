@@ -27,6 +27,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from podsquad.errors import os_error_of
 from podsquad.store.durable import TEMPORARY_PREFIX, move_folder, write_json
 
 MANIFEST_FILE = "manifest.json"
@@ -48,7 +49,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """The checkpoints of one training in ``folder``, which is made if it is not there.
+    """The checkpoints of one training in ``folder``, which is made if it is not there, in a folder that is.
 
     ``fingerprint`` is a text that is equal for trainings that may go on from each other's checkpoints.
     """
@@ -58,7 +59,7 @@ class Checkpoints:
         self._folder = folder
         self._fingerprint = fingerprint
         self._log = log
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # without parents: where the work folder is gone, another writer took it over
         for path in folder.glob(TEMPORARY_PREFIX + "*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -143,15 +144,7 @@ def _save_arrays(named: Mapping[str, np.ndarray], path: Path) -> None:
         # order="C" and not ascontiguousarray, which makes a number an array of one.
         save_file({name: np.asarray(array, order="C") for name, array in named.items()}, str(path))
     except SafetensorError as error:
-        raise _as_os_error(error, path) from error
-
-
-def _as_os_error(error: SafetensorError, path: Path) -> OSError:
-    # safetensors tells a full disk only in words: "I/O error: No space left on device (os error 28)".
-    number = re.search(r"os error (\d+)", str(error))
-    if number is None:
-        return OSError(str(error))
-    return OSError(int(number.group(1)), os.strerror(int(number.group(1))), str(path))
+        raise os_error_of(error, str(path)) or OSError(str(error)) from error
 
 
 def _describe(path: Path) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Union
 
-from podsquad.errors import DataError, InternalError, PodsquadError, StoppedError, from_os_error
-from podsquad.store.durable import write_json
+from podsquad.errors import DataError, InternalError, PodsquadError, StoppedError, from_os_error, os_error_of
+from podsquad.store.durable import parse_json, write_json
 
 VERBS = ("compile", "train", "predict")
+FIGURES = ("loss", "learning_rate", "samples_per_second", "seconds_left")  # that a progress may bring
 ORPHAN_SECONDS = 60  # for one whose parent is gone to save and end: as much as a parent gives (launch.py)
 
 
@@ -52,13 +53,21 @@ class Job:
     def read(cls, path: Union[str, Path]) -> "Job":
         """Read a job file. Raises DataError when it is not one."""
         try:
-            raw = json.loads(Path(path).read_text(encoding="utf-8"))
+            raw = parse_json(Path(path).read_text(encoding="utf-8"))
             job = cls(**raw)
+            job._check()
         except (OSError, ValueError, TypeError) as error:
             raise DataError("cannot read the job file {}: {}".format(path, error)) from error
         if job.verb not in VERBS:
             raise DataError("unknown verb {!r} in the job file {}".format(job.verb, path))
         return job
+
+    def _check(self) -> None:
+        texts = [self.verb, self.output, self.work]
+        if not isinstance(self.inputs, dict) or not isinstance(self.settings, dict):
+            raise TypeError("its inputs or settings are no mapping")
+        if not all(isinstance(text, str) for text in texts + list(self.inputs.values())):
+            raise TypeError("its verb or one of its folders is no text")
 
 
 class Events:
@@ -74,6 +83,7 @@ class Events:
         self._stream = stream
         self._interval_seconds = progress_interval_seconds
         self._next_progress = 0.0
+        self._mark = ""
         self._lock = threading.Lock()
 
     def _emit(self, event: Mapping[str, Any]) -> None:
@@ -87,9 +97,14 @@ class Events:
                 os.dup2(nowhere, self._stream.fileno())
                 os.close(nowhere)
 
+    def mark(self, word: str) -> None:
+        """Let every line for the log and every decision say ``word`` from now on."""
+        self._mark = word
+
     def log(self, message: str, level: str = "info") -> None:
         """Send a line for the log."""
-        self._emit({"event": "log", "level": level, "message": message})
+        marked = "{}: {}".format(self._mark, message) if self._mark else message
+        self._emit({"event": "log", "level": level, "message": marked})
 
     def progress(self, step: int, total_steps: int, **figures: Optional[float]) -> None:
         """Send how far the work is, with figures that are known."""
@@ -106,7 +121,8 @@ class Events:
 
     def decision(self, name: str, value: Any, reason: str) -> None:
         """Say what was decided without being told, and why."""
-        self._emit({"event": "decision", "name": name, "value": value, "reason": reason})
+        marked = "{} {}".format(self._mark, name) if self._mark else name
+        self._emit({"event": "decision", "name": marked, "value": value, "reason": reason})
 
     def failure(self, error: PodsquadError) -> None:
         """Say why the process is about to end with an error's exit code."""
@@ -171,8 +187,8 @@ def explain(error: Exception) -> PodsquadError:
     """Return the error that a runtime ends with for an exception of any kind."""
     if isinstance(error, PodsquadError):
         return error
-    if isinstance(error, OSError):
-        return from_os_error(error, "running the job")
+    if refusal := os_error_of(error):
+        return from_os_error(refusal, "running the job")
     if isinstance(error, MemoryError):
         return InternalError("out of memory", do="lower training.micro_batch_tokens")
     return InternalError("{}: {}".format(type(error).__name__, error), why="a bug, or a library's refusal")

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError, error_named
-from podsquad.runtimes.job import Job
+from podsquad.runtimes.job import FIGURES, Job
 
 EventHandler = Callable[[Mapping[str, Any]], None]
 STOP_GRACE_SECONDS = 60.0
 _STDERR_LINES = 15
 _LONGEST_EVENT_BYTES = 1_000_000  # a child gone mad must not fill this process's memory
+_LARGEST_COUNT = 2**63  # of steps; JSON's numbers have no bound
 _READ_BYTES = 2**16
 _LOOK_SECONDS = 0.5  # how often a silent child is looked at
 _HOME = ".podsquad-home"  # in the work folder: holds a link to this package and nothing else
@@ -162,9 +163,19 @@ def _event(line: bytes, runtime: str) -> Mapping[str, Any]:
         event = json.loads(line)
     except (ValueError, RecursionError):
         raise _no_event(line, runtime) from None
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str) or not _is_complete(event):
         raise _no_event(line, runtime)
     return event
+
+
+def _is_complete(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event has the numbers of its kind, each one that a float can hold."""
+    kind = event["event"]
+    counts = {"progress": ("step", "total_steps"), "checkpoint": ("step",)}.get(kind, ())
+    figures = [event[name] for name in FIGURES if name in event] if kind == "progress" else []
+    return all(type(event.get(name)) is int and 0 <= event[name] < _LARGEST_COUNT for name in counts) and all(
+        isinstance(each, float) or (isinstance(each, int) and abs(each) < _LARGEST_COUNT) for each in figures
+    )
 
 
 def _passed_on(line: bytes, runtime: str) -> Mapping[str, Any]:

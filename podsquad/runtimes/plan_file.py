@@ -5,11 +5,11 @@ Standard library only; runs on Python 3.8 (the IPU runtime).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from podsquad.errors import DataError
+from podsquad.store.durable import parse_json
 
 PLAN_FILE = "plan.json"
 
@@ -18,7 +18,7 @@ def read_plan(executable: Path, format_version: int, device: str) -> dict[str, A
     """Return an executable's plan; it is of that format and device. Raises DataError without one."""
     path = executable / PLAN_FILE
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        plan: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         found = plan["format_version"], plan["device"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(

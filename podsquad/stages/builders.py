@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from podsquad.errors import DataError
 from podsquad.pod import launcher_command
 from podsquad.reporting import Reporter
 from podsquad.runtimes.guard import Claim, device_claimed
-from podsquad.runtimes.job import Job
+from podsquad.runtimes.job import FIGURES, Job
 from podsquad.runtimes.launch import run_job
 from podsquad.stages.resolved import runtime_sections, tokenizer_settings
 from podsquad.stages.runtimes import Verb
 from podsquad.stages.stage import Building
-from podsquad.store.durable import write_json
-
-PUBLICATION_FILE = "publication.json"
 
 
 def build_download(building: Building) -> None:
@@ -72,73 +67,58 @@ def build_evaluate(building: Building) -> None:
 
 
 def build_publish(building: Building) -> None:
-    """Publish the model, and record where it went."""
-    from podsquad.data.arrow import LAYOUT_FILE, read_layout
-    from podsquad.data.dataset import read_origin, read_report
-    from podsquad.evaluation.report import read_metrics
-    from podsquad.publishing.folder import publish_to_folder
-    from podsquad.publishing.model_card import write_model_card
+    """Ask the gate, and publish the model that it lets pass."""
+    from podsquad.publishing.decide import read_verdicts
+    from podsquad.publishing.places import target_of
+    from podsquad.publishing.publish import PublishOrder, publish_challenger
+    from podsquad.publishing.smoke import smoke_question
 
-    settings = building.settings.publish
-    dataset, features, model, evaluation = (
-        building.inputs[name].path for name in ("download", "tokenize", "train", "evaluate")
-    )
-    metrics = read_metrics(evaluation)
-    card = write_model_card(
-        name=settings.name,
-        settings=building.settings.model_dump(mode="json"),
-        metrics=metrics,
-        training=_training_record(model),
-        origin=read_origin(dataset),
-        report=read_report(dataset),
-        layout=read_layout(features),
-    )
-    names = ("plots/loss.png", "plots/f1_by_slice.png", "metrics.json")
-    publication = publish_to_folder(
-        settings.folder,
-        settings.name,
-        model / "model",
-        card,
-        {name: evaluation / name for name in names} | {LAYOUT_FILE: features / LAYOUT_FILE},
-        building.key,
-    )
-    building.reporter.log(f"published {publication.path}")
-    record = {
-        "folder": publication.folder,
-        "name": publication.name,
-        "key": publication.key,
-        "path": str(publication.path),
-        "pointer": str(publication.pointer),
-        "exact_match": metrics["exact_match"],
-        "f1": metrics["f1"],
-    }
-    write_json(building.output / PUBLICATION_FILE, record)
+    paths = {name: artifact.path for name, artifact in building.inputs.items()}
+    log = building.reporter.log
+    with target_of(building.settings.publish, log) as target:
+        publish_challenger(
+            PublishOrder(
+                settings=building.settings,
+                inputs=paths,
+                output=building.output,
+                work=building.work,
+                target=target,
+                smoke=smoke_question(paths["download"], paths["evaluate"], log),
+                rescore=lambda champion: _rescore(building, champion),
+                earlier=read_verdicts(building.settings.store.path),
+                log=log,
+            )
+        )
 
 
 def why_publication_is_stale(artifact: Path) -> str:
-    """Say why the target no longer holds what a publication's record tells; empty when it does."""
-    from podsquad.publishing.folder import Publication, holds
+    """Say why the target no longer holds what a verdict rests on; empty when it does."""
+    from podsquad.publishing.places import target_at
+    from podsquad.publishing.publish import read_publication, why_stale
 
-    record = read_publication(artifact)
-    publication = Publication(record["folder"], record["name"], record["key"])
-    return "" if holds(publication) else f"{publication.pointer} does not hold this version"
-
-
-def read_publication(artifact: Path) -> dict[str, Any]:
-    """Return a publication's record. Raises DataError."""
-    try:
-        record: dict[str, Any] = json.loads((artifact / PUBLICATION_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {artifact / PUBLICATION_FILE}: {error}", do="run again") from error
-    return record
+    with target_at(read_publication(artifact)) as target:
+        return why_stale(artifact, target)
 
 
-def _training_record(model: Path) -> dict[str, Any]:
-    """Return what a training recorded, with the times and the machine, which the digest leaves out."""
-    record: dict[str, Any] = {}
-    for name in ("training.json", "record/training.json"):
-        record |= json.loads((model / name).read_text(encoding="utf-8"))
-    return record
+def _rescore(building: Building, champion: Path) -> Any:
+    """Score a champion, whose published files lie in the folder's ``model``, on the challenger's questions."""
+    from podsquad.publishing.rescore import features_for, score_again
+
+    dataset = building.inputs["download"].path
+    features = features_for(
+        champion / "model",
+        building.inputs["train"].path / "model",
+        building.inputs["tokenize"].path,
+        dataset,
+        building.settings.features,
+        building.work / "champion-features",
+        log=building.reporter.log,
+    )
+    logits = building.work / "champion-logits"
+    shutil.rmtree(logits, ignore_errors=True)
+    logits.mkdir()
+    _run(building, "predict", {"features": features, "model": champion}, logits)
+    return score_again(building.settings.evaluation, dataset, features, logits)
 
 
 def _run(building: Building, verb: Verb, inputs: Mapping[str, Path], output: Path) -> None:
@@ -188,6 +168,5 @@ def _tell(reporter: Reporter, event: Mapping[str, Any]) -> None:
     elif kind == "checkpoint":
         reporter.log(f"checkpoint of step {event.get('step')} is complete", "debug")
     elif kind == "progress":
-        known = ("loss", "learning_rate", "samples_per_second", "seconds_left")
-        figures = {name: float(event[name]) for name in known if name in event}
+        figures = {name: float(event[name]) for name in FIGURES if name in event}
         reporter.progress(int(event["step"]), int(event["total_steps"]), figures)

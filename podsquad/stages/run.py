@@ -6,10 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from podsquad.config.section import StageName
 from podsquad.config.settings import Settings
-from podsquad.errors import TemporaryError
+from podsquad.errors import DataError, TemporaryError
 from podsquad.reporting import Reporter
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.libraries import library_versions
@@ -63,7 +64,8 @@ def run_stage(
 ) -> StageOutcome:
     """Return the stage's artifact from the store, built if need be.
 
-    Raises what the stage's builder raises, InputMissingError and StoreError; nothing half-made is left visible.
+    Raises what the stage's builder raises, InputMissingError, StoreError, and DataError when a file that a setting
+    names changed meanwhile; nothing half-made is left visible.
     """
     started = time.monotonic()
     stage, store = STAGES[name], Store(settings.store.path, settings.store.lease_seconds)
@@ -76,6 +78,7 @@ def run_stage(
 
     def build(output: Path, work: Path, handle: int) -> None:
         stage.build(Building(settings, inputs, output, work, key, reporter, inherited=(handle,)))
+        _refuse_changed(name, ingredients["settings"], key_settings(settings, name))
         (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
         record = {"seconds": round(time.monotonic() - started, 3), "reason": reason, "profile": settings.profile}
         write_json(output / BUILD_RECORD, record)
@@ -84,6 +87,16 @@ def run_stage(
     seconds = time.monotonic() - started
     reporter.log(f"{name} reuses {key}" if is_reused else f"{name} is done in {seconds:.1f} s: {artifact.path}")
     return StageOutcome(artifact, is_reused, reason if not is_reused else "unchanged", seconds)
+
+
+def _refuse_changed(stage: StageName, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise DataError when a file or folder that a setting names has other content than the stage's key was made of."""
+    if changed := [setting for setting in before if before[setting] != after[setting]]:
+        raise DataError(
+            f"what {' and '.join(changed)} names was changed while the stage {stage} read it",
+            why="the stage's key stands for the former content, so nothing that was read may be kept under it",
+            do="run the same again when nobody writes there any more",
+        )
 
 
 def reopen(store: Path, name: StageName, key: str, digest: str) -> Artifact:

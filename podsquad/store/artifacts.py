@@ -14,19 +14,20 @@ builds of equal worth.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import json
+import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podsquad.errors import InternalError, LeaseLostError, from_os_error
+from podsquad.errors import InternalError, LeaseLostError, from_os_error, os_error_of
 from podsquad.store.builds import remove_builds, replaced_by, restore_replaced, take_over
-from podsquad.store.contents import digest_file, list_files
-from podsquad.store.durable import canonical_json, move_folder, write_json
+from podsquad.store.contents import digest_file, is_plain_name, list_files
+from podsquad.store.durable import canonical_json, move_folder, parse_json, write_json
 from podsquad.store.keys import Ingredients, key_of
 from podsquad.store.lease import EXPIRE_SECONDS, leased
 
@@ -124,9 +125,12 @@ class Store:
                 log(f"the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key)
             output, work = take_over(home, key, lease, keep_work=not refresh)
-            replaced = replaced_by(output)
+            replaced, made = replaced_by(output), output.stat()
             try:
                 build(output, work, lease.handle)
+                # A library that makes folders as it needs them must not bring back one that a successor took away.
+                if not os.path.samestat(output.stat(), made):
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(output))
                 write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
                 move_folder(output, home / key, replaced)  # the old one of a refresh, or a stale one, makes room
             except BaseException as error:
@@ -148,7 +152,9 @@ class Store:
         manifests = []
         for path in (self.root / stage).glob(f"*/{MANIFEST_FILE}"):
             try:
-                manifests.append((path.stat().st_mtime_ns, json.loads(path.read_text(encoding="utf-8"))["ingredients"]))
+                ingredients = parse_json(path.read_bytes())["ingredients"]
+                if key_of(ingredients) == path.parent.name:
+                    manifests.append((path.stat().st_mtime_ns, ingredients))
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a damaged one is found and reported when its key is looked up
         yield from (ingredients for _, ingredients in sorted(manifests, key=lambda pair: -pair[0]))
@@ -179,26 +185,29 @@ def _make_manifest(folder: Path, ingredients: Ingredients) -> dict[str, Any]:
         "key": key_of(ingredients),
         "ingredients": ingredients,
         "files": files,
-        "digest": _digest_of(files),
+        "digest": digest_of(files),
     }
 
 
-def _digest_of(files: dict[str, dict[str, Any]]) -> str:
+def digest_of(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the digest of an artifact from its manifest's entries: what is outside the digest does not count."""
     named = {name: entry["sha256"] for name, entry in files.items() if not name.startswith(OUTSIDE_DIGEST)}
     return hashlib.sha256(canonical_json(named).encode()).hexdigest()
 
 
 def _verify(path: Path, stage: str, key: str) -> Lookup:
     try:
-        manifest = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = parse_json((path / MANIFEST_FILE).read_bytes())
         files, digest = manifest["files"], manifest["digest"]
         stands_for = (manifest["manifest_format"], manifest["stage"], manifest["key"], key_of(manifest["ingredients"]))
-        if stands_for != (MANIFEST_FORMAT, stage, key, key) or _digest_of(files) != digest:
+        if stands_for != (MANIFEST_FORMAT, stage, key, key) or digest_of(files) != digest:
             return Lookup(None, problem="has a manifest that does not fit it")
     except FileNotFoundError:
         return Lookup(None, problem=f"lacks its {MANIFEST_FILE}")
     except (ValueError, KeyError, TypeError, AttributeError):
         return Lookup(None, problem=f"has a {MANIFEST_FILE} that cannot be read")
+    if not all(map(is_plain_name, files)):
+        return Lookup(None, problem="has a manifest that names files outside it")
     for name, entry in files.items():
         try:
             if digest_file(path / name)._asdict() != entry:
@@ -216,5 +225,7 @@ def _verify(path: Path, stage: str, key: str) -> Lookup:
 def _os_errors_explained(doing: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise from_os_error(error, doing) from error
+    except Exception as error:
+        if refusal := os_error_of(error):
+            raise from_os_error(refusal, doing) from error
+        raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +36,7 @@ def digest_file(path: Path) -> FileDigest:
     A file of the same device, inode, size, modification and change time is not read again by this process: within
     one run a stage's artifact is asked about several times.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         with _known_lock:
@@ -51,9 +54,27 @@ def digest_file(path: Path) -> FileDigest:
     return digest
 
 
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file to read. Raises OSError; for a pipe or a device too, which could be read without end."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115, the caller's
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
+
+
 def list_files(folder: Path) -> Iterator[str]:
     """Yield the names of all files below ``folder``, relative, with ``/``, sorted."""
     yield from sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name can only be that of a file below a folder: relative, and written in one way.
+
+    What is read from a list, and then opened or written by the names in it, must have such names only.
+    """
+    parts = name.split("/")
+    return name.isprintable() and "\\" not in name and all(part not in ("", ".", "..") for part in parts)
 
 
 def digest_path(path: Path) -> str:

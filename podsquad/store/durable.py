@@ -12,7 +12,7 @@ import os
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Iterator, Optional, Union
+from typing import IO, Any, Dict, Iterator, Optional, Union
 
 TEMPORARY_PREFIX = ".tmp-"
 
@@ -20,6 +20,30 @@ TEMPORARY_PREFIX = ".tmp-"
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of ``value``: keys sorted, no spaces, UTF-8 kept, NaN refused (ValueError)."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def encode_json(value: Any) -> bytes:
+    """Return the one readable text of a JSON value: indented, keys sorted, a closing newline, NaN refused."""
+    return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+
+
+def parse_json(content: Union[str, bytes]) -> Any:
+    """Return the value of a JSON text in UTF-8 that podsquad may have written. Raises ValueError for any other.
+
+    NaN and infinities are refused as they are in writing, and so is a text nested too deep to be read.
+    """
+    try:
+        return json.loads(content if isinstance(content, str) else content.decode("utf-8"), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def parse_object(content: bytes) -> Dict[str, Any]:
+    """Return the mapping that a JSON text is. Raises ValueError as ``parse_json`` does, and for any other value."""
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise ValueError("it is no object of JSON")  # noqa: TRY004, one error for one meaning
+    return value
 
 
 @contextmanager
@@ -50,9 +74,8 @@ def write_bytes(path: Union[str, Path], content: bytes) -> None:
 
 
 def write_json(path: Union[str, Path], value: Any) -> None:
-    """Write ``value`` durably as indented JSON with sorted keys and a closing newline (the same bytes each time)."""
-    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode("utf-8"))
+    """Write ``value`` durably as ``encode_json`` has it: the same bytes each time."""
+    write_bytes(path, encode_json(value))
 
 
 def move_folder(
@@ -84,6 +107,10 @@ def move_folder(
 def flush_folder(folder: Union[str, Path]) -> None:
     """Make the names inside ``folder`` survive a crash of the machine."""
     _flush(folder)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError("{} is no number of JSON".format(constant))
 
 
 def _raise(error: OSError) -> None:

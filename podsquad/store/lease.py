@@ -30,7 +30,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from podsquad.store.durable import TEMPORARY_PREFIX, flush_folder
+from podsquad.store.durable import TEMPORARY_PREFIX, flush_folder, parse_json
 
 EXPIRE_SECONDS = 60.0
 LOOK_SECONDS = 0.2  # how often a waiter looks again
@@ -87,6 +87,24 @@ def leased(
         has_ended.set()
         renewal.join()
         os.close(lease.handle)
+
+
+@contextmanager
+def leased_if_free(folder: Path, name: str) -> Iterator[Lease | None]:
+    """Hold the lease of ``name`` while the block runs, or yield None where somebody has it or a faster one takes it.
+
+    It is not renewed: for what takes a moment. Raises OSError as the system does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    token = _newest(folder, name)
+    lease = None if token and _state(folder / f"{name}.{token}") else _make(folder, name, token + 1)
+    try:
+        if lease and token:
+            (folder / f"{name}.{token}").unlink(missing_ok=True)
+        yield lease
+    finally:
+        if lease:
+            os.close(lease.handle)
 
 
 def _acquire(folder: Path, name: str, log: Callable[[str], None], expire_seconds: float, look_seconds: float) -> Lease:
@@ -170,7 +188,7 @@ def _make(folder: Path, name: str, token: int) -> Lease | None:
 
 def _maker(path: Path) -> str:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = parse_json(path.read_text(encoding="utf-8"))
         return f"process {told['pid']} on {told['host']}, since {told['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "which one, its lease does not tell"

@@ -58,10 +58,19 @@ def test_a_field_tells_what_it_holds(name: str, type_name: str, may_be_none: boo
 def test_shaping_values_are_the_json_values_of_the_fields_that_shape_a_stage() -> None:
     settings = load_settings("demo", {"publish.folder": "models"}).settings
     assert shaping_values(settings, "publish") == {
+        "gate.margin_f1": 5.0,
+        "gate.confidence": 0.95,
+        "gate.resamples": 10_000,
+        "gate.guarded_slices": ["answer_length", "question_word"],
+        "gate.slice_margin_f1": 3.0,
+        "gate.incomparable": "keep",
         "publish.target": "folder",
         "publish.folder": "models",
         "publish.name": "demo-reader",
     }
+    hub = load_settings("demo", {"publish.target": "hub", "publish.repository": "me/reader"}).settings
+    assert shaping_values(hub, "publish").keys() - shaping_values(settings, "publish").keys() == {"publish.repository"}
+    assert "publish.folder" not in shaping_values(hub, "publish")
     assert "training.learning_rate" in shaping_values(settings, "train")
     assert "training.learning_rate" not in shaping_values(settings, "compile")
 

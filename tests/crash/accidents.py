@@ -61,7 +61,7 @@ ACCIDENTS = {
     "damaged-checkpoint": Accident(
         damage_checkpoint, "podsquad.runtimes.checkpoints:_set_aside:rename:rename", begin=TRAINED
     ),
-    "damaged-publication": Accident(damage_publication, "podsquad.publishing.folder:_build_version:rename:rename"),
+    "damaged-publication": Accident(damage_publication, "podsquad.publishing.folder:_build:rename:rename"),
     "killed-training": Accident(nothing, "podsquad.store.builds:take_over:rename:rename", begin=TRAINED),
     "killed-before-clearing": Accident(nothing, "podsquad.store.builds:remove_builds:rename:rename", begin=VISIBLE),
     "killed-replacement": Accident(

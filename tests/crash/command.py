@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -27,16 +28,22 @@ SETTINGS = (
 KILLED = -signal.SIGKILL
 # The training is done and its last checkpoint written, but nothing of its result.
 TRAINED = "train podsquad.runtimes.torch.train:_write_records:write_bytes:replace before"
-# Times and machine stand there, or digests of what holds them.
-_TOLD_ANEW = re.compile(r"(^|/)(record/.*|programs/.*|manifest\.json|README\.md|files\.json|publication\.json)$")
+# Times and machine stand there, or digests of what holds them; and what the gate said to the run that came to an end,
+# which a mended publication is unchanged to: what it said of the version is in the receipt.
+_TOLD_ANEW = re.compile(r"(^|/)(record/.*|programs/.*|README\.md|(manifest|files|publication|verdict)\.json)$")
 
 
 class Command:
     """``podsquad run`` in a folder of its own, with the kill switch on its path."""
 
+    profile = "demo"
+    settings = SETTINGS
+    published = "demo-reader"
+    told_anew = _TOLD_ANEW
+
     def __init__(self, folder: Path, server: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self.server = folder, server
         self.store = folder / ".podsquad/store"
         self._log = folder / "places.log"
         self._environ = {
@@ -49,8 +56,8 @@ class Command:
 
     def start(self, *sets: str, refresh: str = "", **environ: str) -> subprocess.Popen[bytes]:
         """Start it as the leader of a process group of its own; its output goes to output.log."""
-        settings = [f"--set={assignment}" for assignment in (*SETTINGS, *sets)]
-        command = [sys.executable, "-m", "podsquad", "run", "--json", *settings]
+        settings = [f"--set={assignment}" for assignment in (*self.settings, *sets)]
+        command = [sys.executable, "-m", "podsquad", "run", "--json", "--profile", self.profile, *settings]
         command += ["--refresh", refresh] if refresh else []
         with (self.folder / "output.log").open("ab") as output:
             return subprocess.Popen(
@@ -85,7 +92,11 @@ class Command:
 
     def told(self) -> str:
         """Return the end of what it printed."""
-        return (self.folder / "output.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+        return self.whole_log()[-4000:]
+
+    def whole_log(self) -> str:
+        """Return all that was printed in this folder so far."""
+        return (self.folder / "output.log").read_text(encoding="utf-8", errors="replace")
 
     def made(self) -> dict[str, str]:
         """Return the SHA-256 of every file of the artifacts and of the published model, but for times and machine.
@@ -93,17 +104,18 @@ class Command:
         The publish stage's key holds the folder's path, so versions and its artifact go by no name here.
         """
         files = {}
-        published = self.folder / ".podsquad/published/demo-reader"
+        published = self.folder / ".podsquad/published" / self.published
         for root, pattern in ((self.store, "[a-z]*/[0-9a-f]*/**/*"), (published, "current/**/*")):
             for path in root.glob(pattern):
                 name = re.sub("store/publish/[0-9a-f]+", "store/publish", path.relative_to(self.folder).as_posix())
-                if path.is_file() and not _TOLD_ANEW.search(name):
-                    files[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                if path.is_file() and not self.told_anew.search(name):
+                    content = _without_card(path) if path.name == "receipt.json" else path.read_bytes()
+                    files[name] = hashlib.sha256(content).hexdigest()
         return files
 
     def leftovers(self) -> list[str]:
         """Return what lies in the store or the published folder that is neither an artifact, a version nor a lease."""
-        roots = [*self.store.glob("[a-z]*"), self.folder / ".podsquad/published/demo-reader"]
+        roots = [*self.store.glob("[a-z]*"), self.folder / ".podsquad/published" / self.published]
         inside = [path for root in roots for kind in (".staging", ".work") for path in (root / kind).glob("*")]
         temporary = [path for root in roots for path in root.rglob(".tmp-*")]
         return sorted(path.relative_to(self.folder).as_posix() for path in {*inside, *temporary})
@@ -121,6 +133,13 @@ class Command:
     def forget(self) -> None:
         """Begin again in an empty folder."""
         shutil.rmtree(self.folder / ".podsquad")
+
+
+def _without_card(receipt: Path) -> bytes:
+    """Return a receipt without the digest of the card, which tells times."""
+    content = json.loads(receipt.read_bytes())
+    del content["published"]["README.md"]
+    return json.dumps(content, sort_keys=True).encode()
 
 
 def children_of(pid: int, words: str) -> list[int]:

@@ -16,8 +16,9 @@ from tests.crash.points import points_in_code
 IN_ACCIDENTS = {accident.point.rpartition(":")[0] for accident in ACCIDENTS.values()}
 # Places that this run does not come to, by the beginning of their names, and why nobody is killed there.
 ELSEWHERE = {
+    "podsquad.store.retention:": "of `podsquad gc`; what a kill leaves in .staging, the next one removes",
     "podsquad.processes:write_record:": "a server's record for `make down`; no part of a run",
-    "podsquad.runtimes.ipu.": "over the emulation, killed at its steps (tests/runtimes/ipu), not yet place by place",
+    "podsquad.runtimes.ipu.": "test_ipu_points.py kills there, over the emulation",
     "podsquad.runtimes.emulator.": "as those of the IPU runtime, which alone uses it",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,19 +45,20 @@ def waits(folder: str):
     wait(folder)
 """
 SAVES = """
-import os, sys
+import os, signal, sys, time
 from pathlib import Path
 from podsquad.runtimes.job import runtime_main
 def train(job, events, stop):
-    saved, mute = Path(job.work, "saved"), Path(job.work, "mute")
+    saved, mute, slow = (Path(job.work, name) for name in ("saved", "mute", "slow"))
     if saved.exists():
         return events.log("goes on from " + saved.read_text())
     if mute.exists():
-        import signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     events.log("ready")
     while not stop:
         stop._event.wait(60)
+    if slow.exists():
+        time.sleep(float(slow.read_text()))
     saved.write_text(stop.reason)
     with open(Path(job.work, "ended"), "w") as pipe:
         pipe.write(stop.reason + "\\n")
@@ -88,7 +90,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(what: str, condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+def wait_until(what: str, condition: Callable[[], Any], seconds: float = 240.0) -> Any:
     """Return the first true value of ``condition``, looked at again and again."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not (value := condition()):
@@ -136,6 +138,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._worker: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         ignored = shutil.ignore_patterns("__pycache__")
@@ -164,8 +167,32 @@ class Place:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def up(self, *arguments: str) -> str:
-        return self.run("deployments.up", "--port", str(self.port), *arguments)
+    def up(self, *arguments: str, **environ: str) -> str:
+        return self.run("deployments.up", "--port", str(self.port), *arguments, **environ)
+
+    def start_worker(self, *options: str) -> None:
+        """Start a worker with options that ``make up`` does not give."""
+        environ = self.environ | {"PREFECT_API_URL": f"{self.url}/api"}
+        with (self.folder / ".podsquad/logs/worker.log").open("ab") as log:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "deployments.worker", *options],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        record = self.folder / ".podsquad/worker.json"
+        wait_until("the worker works", lambda: (found := read_record(record)) and found[1]["is_working"])
+
+    def stop(self, what: str) -> None:
+        """Let the server or the worker end as a service restart does."""
+        process = self.process(what)
+        os.kill(process.pid, signal.SIGTERM)
+        wait_until(f"the {what} has ended", lambda: not process.is_alive())
+        if self._worker and self._worker.pid == process.pid:
+            self._worker.wait()
 
     def down(self) -> str:
         return self.run("deployments.up", "--down")
@@ -179,7 +206,11 @@ class Place:
         return (self.folder / f".podsquad/logs/{what}.log").read_text()
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.url}/api{path}", json=body, timeout=60)
+        def ask() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.url}/api{path}", json=body, timeout=60)
+            return None if answer.status_code == 503 else answer  # its database is busy; every client tries again
+
+        answer: httpx.Response = wait_until(f"{method} {path} is answered", ask)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -223,6 +254,11 @@ class Place:
     def retry(self, run_id: str) -> None:
         """Do what the UI's button does."""
         state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
+        self.call("POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
+
+    def cancel(self, run_id: str) -> None:
+        """Do what the UI's button does."""
+        state = {"type": "CANCELLING"}
         self.call("POST", f"/flow_runs/{run_id}/set_state", {"state": state, "force": True})
 
     def flow_pid(self, run_id: str) -> int:

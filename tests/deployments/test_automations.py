@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
 from tests.deployments.place import Place, wait_until
+from tests.deployments.receiver import Receiver
 
 pytestmark = pytest.mark.prefect_live
 SILENT, TOO_LONG = 10.0, 10.0  # the least that Prefect takes
@@ -33,45 +30,12 @@ retrain()
 """
 
 
-class Receiver:
-    """Listens where the webhook points and keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.got: queue.Queue[dict[str, Any]] = queue.Queue()
-        got = self.got
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                got.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *arguments: Any) -> None:
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def message(self, about: str) -> dict[str, Any]:
-        """Return the next message about the run of that name; others may come between."""
-        while (message := self.got.get(timeout=90))["run"] != about:
-            pass
-        return message
-
-
 @pytest.fixture(scope="module")
 def receiver(place: Place) -> Iterator[Receiver]:
     made = Receiver()
-    kind = place.call("GET", "/block_types/slug/webhook")["id"]
-    schema = place.call("POST", "/block_schemas/filter", {"block_schemas": {"block_type_id": {"any_": [kind]}}})[0]
-    body = {"block_type_id": kind, "block_schema_id": schema["id"], "name": "night-watch", "data": {"url": made.url}}
-    place.call("POST", "/block_documents/", body)
-    arguments = ("--webhook", "night-watch", "--silent-seconds", str(SILENT), "--too-long-hours", str(TOO_LONG / 3600))
-    place.run("deployments.automations", *arguments, PREFECT_API_URL=f"{place.url}/api")
+    made.connect(place, silent_seconds=SILENT, too_long_seconds=TOO_LONG)
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def automations(place: Place) -> dict[str, dict[str, Any]]:
@@ -80,9 +44,9 @@ def automations(place: Place) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in found}
 
 
-def begin(place: Place, name: str, *tags: str) -> str:
-    flow = place.call("POST", "/flows/", {"name": "retrain"})["id"]
-    run = place.call("POST", "/flow_runs/", {"flow_id": flow, "name": name, "tags": tags})["id"]
+def begin(place: Place, name: str, *tags: str, flow: str = "retrain") -> str:
+    flow_id = place.call("POST", "/flows/", {"name": flow})["id"]
+    run = place.call("POST", "/flow_runs/", {"flow_id": flow_id, "name": name, "tags": tags})["id"]
     end(place, run, "RUNNING")
     return str(run)
 
@@ -91,10 +55,10 @@ def end(place: Place, run: str, kind: str, message: str = "") -> None:
     place.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": kind, "message": message}, "force": True})
 
 
-@pytest.mark.parametrize("kind", ["FAILED", "CRASHED"])
-def test_a_bad_end_is_told_with_its_reason_and_address(place: Place, receiver: Receiver, kind: str) -> None:
-    name = f'the "{kind}" ü'
-    run = begin(place, name)
+@pytest.mark.parametrize(("kind", "flow"), [("FAILED", "retrain"), ("CRASHED", "retrain"), ("FAILED", "canary")])
+def test_a_bad_end_is_told_with_its_reason_and_address(place: Place, receiver: Receiver, kind: str, flow: str) -> None:
+    name = f'the "{kind}" ü of {flow}'
+    run = begin(place, name, flow=flow)
     end(place, run, kind, 'the file "x" is\nbroken')
     message = receiver.message(name)
     assert message == {
@@ -138,7 +102,7 @@ def test_registered_again_they_are_changed_in_place_and_stay_off_where_they_were
 ) -> None:
     before = automations(place)
     assert sorted(before) == [
-        f"podsquad: {what}" for what in ("crashed", "failed", "no heartbeat", "rejected", "runs too long")
+        f"podsquad: {what}" for what in ("crashed", "failed", "no heartbeat", "no worker", "rejected", "runs too long")
     ]
     off = before["podsquad: failed"]["id"]
     place.call("PATCH", f"/automations/{off}", {"enabled": False})

@@ -13,13 +13,24 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.place import HOME, Place
+from podsquad.processes import read_record
+from tests.deployments.place import HOME, Place, wait_until
 
 pytestmark = pytest.mark.prefect_live
 PAGE = (HOME / "docs/operations.md").read_text(encoding="utf-8")
 LINES = [
     line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
 ]
+# What the page names in passing and does not tell to type there.
+ELSEWHERE = {
+    "make up PORT=4201": "tests/deployments/place.py::up",
+    "prefect deploy --all --prefect-file deployments/prefect.yaml": (
+        "tests/deployments/test_up.py::test_prefect_s_own_command_registers_the_same_and_asks_nothing"
+    ),
+    "podsquad run --canary": "tests/command/test_canary.py::test_the_command_reproduces_what_a_run_made",
+    # Prefect's own worker: what the page says of it is what a shorter grace does to ours.
+    "prefect worker start": "tests/deployments/test_worker.py::test_a_run_killed_while_it_saves_goes_on",
+}
 # The demo at a size that is done in seconds.
 SMALL = {
     "PODSQUAD_DATA__DEMO_TRAIN_QUESTIONS": "20",
@@ -65,6 +76,8 @@ class Runbook:
             value = exported[2].replace("$PWD", str(self.place.folder)).replace("$PATH", os.environ["PATH"])
             self.environ[exported[1]] = value
             return ""
+        if line == "make worker":
+            return self._work_for_a_while()
         done = subprocess.run(
             ["bash", "-c", line],
             cwd=self.place.folder,
@@ -78,6 +91,24 @@ class Runbook:
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}"
         return done.stdout
+
+    def _work_for_a_while(self) -> str:
+        """Have a worker in the foreground, in the place of the one that runs, until it works."""
+        self.place.stop("worker")
+        with subprocess.Popen(
+            ["make", "worker"],
+            cwd=self.place.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as worker:
+            record = self.place.folder / ".podsquad/worker.json"
+            wait_until("it works", lambda: (found := read_record(record)) and found[1]["is_working"])
+            self.place.stop("worker")
+            assert worker.stderr is not None
+            said = worker.stderr.read().decode()
+        self.follow("make up")
+        return said
 
 
 @pytest.fixture
@@ -120,6 +151,17 @@ def prepare(runbook: Runbook, line: str, demo: str) -> str:
     return demo
 
 
+def test_what_is_named_in_passing_is_run_too() -> None:
+    """The containers' commands: tests/docker/test_containers.py."""
+    text = re.sub(r"^```.*?^```", "", PAGE, flags=re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`((?:make|prefect|podsquad) [^`]+)`", text))
+    run = {re.sub(r"^podsquad run .*", "podsquad run", line) for line in LINES}
+    assert named - run == ELSEWHERE.keys()
+    for where in ELSEWHERE.values():
+        file, _, test = where.partition("::")
+        assert f"def {test}(" in (HOME / file).read_text(encoding="utf-8")
+
+
 def test_every_command_of_the_runbook(runbook: Runbook) -> None:
     place, demo = runbook.place, ""
     said: dict[str, str] = {}
@@ -135,6 +177,7 @@ def test_every_command_of_the_runbook(runbook: Runbook) -> None:
     assert "registered retrain/nightly" in said["make deploy"]
     assert "podsquad: rejected" in said["make automations WEBHOOK=night-watch"]
     assert "worker" in said["make down"]
+    assert "SIGTERM: no more runs are taken; 0 go on" in said["make worker"]
     assert "exact match" in said["podsquad run --profile demo"]
     assert "reuses" in said["podsquad run --profile demo"] + said['prefect flow-run logs "$RUN"']
     assert (place.folder / "podsquad-state.tar.gz").stat().st_size > 10_000

@@ -19,13 +19,15 @@ DEPLOYMENTS = {each["name"]: each for each in CONTENT["deployments"]}
 
 @pytest.mark.parametrize("name", ["nightly", "on-demand", "canary", "demo"])
 def test_the_flow_takes_a_deployment_s_parameters(name: str) -> None:
+    from flows.canary import canary
     from flows.retrain import retrain
 
     deployment = DEPLOYMENTS[name]
-    assert deployment["entrypoint"] == "flows/retrain.py:retrain"
+    flow = canary if name == "canary" else retrain
+    assert deployment["entrypoint"] == f"flows/{flow.name}.py:{flow.name}"
     assert deployment["work_pool"]["name"] == POOL
-    retrain.validate_parameters(deployment["parameters"])
-    assert deployment["parameters"].keys() <= retrain.parameters.properties.keys()
+    flow.validate_parameters(deployment["parameters"])
+    assert deployment["parameters"].keys() <= flow.parameters.properties.keys()
 
 
 def test_schedules_are_off_and_have_a_time_zone() -> None:

@@ -7,9 +7,16 @@ import signal
 
 import pytest
 
+from deployments.worker import GRACE_SECONDS
 from tests.deployments.place import Place, wait_until
 
 pytestmark = pytest.mark.prefect_live
+
+
+@pytest.fixture(scope="module")
+def place(running_place: Place) -> Place:
+    running_place.up()
+    return running_place
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,53 +29,62 @@ def with_worker(place: Place) -> None:
     place.up()
 
 
-def test_sigterm_lets_the_runs_save_and_retry_goes_on_from_there(place: Place) -> None:
-    waiting, worker = place.waiting("sigterm"), place.process("worker")
+def test_a_second_sigterm_kills_runs_that_do_not_end(place: Place) -> None:
+    waiting, worker = place.waiting("twice"), place.process("worker")
+    (waiting.folder / "mute").touch()
     run = place.start_run("free", {"folder": str(waiting.folder)})
     waiting.wait_until_begun()
     os.kill(worker.pid, signal.SIGTERM)
-    assert waiting.wait_until_ended() == "SIGTERM received"
-    wait_until("the worker has ended", lambda: not worker.is_alive())
+    wait_until("it says so", lambda: "SIGTERM: no more runs are taken; 1 go on" in place.log("worker"))
+    os.kill(worker.pid, signal.SIGTERM)
+    wait_until("the worker has ended", lambda: not worker.is_alive(), seconds=GRACE_SECONDS / 2)
+    assert waiting.wait_until_ended() == "the process that started this one is gone"
     state = place.state(run)
-    assert (state["type"], state["message"]) == ("CRASHED", "Execution was aborted by a termination signal.")
-    wait_until("the server knows the task's end", lambda: place.task_states(run) == ["CRASHED"])
+    assert state["type"] == "CRASHED"
+    assert "SIGKILL" in state["message"]
 
-    place.retry(run)
+
+def test_a_run_killed_while_it_saves_goes_on(place: Place) -> None:
+    """The worker's grace counts and not the 30 s of Prefect's: here it is shorter, and usually three times as long."""
+    waiting = place.waiting("too-slow")
+    (waiting.folder / "slow").write_text("10")
+    place.stop("worker")
+    place.start_worker("--grace-seconds", "1")
+    run = place.start_run("free", {"folder": str(waiting.folder)})
+    waiting.wait_until_begun()
+    place.cancel(run)
+    assert place.wait_for_state(run)["type"] == "CANCELLED"
+    assert set(place.task_states(run)) == {"CRASHED"}
+    assert waiting.wait_until_ended() == "SIGTERM received"
+    place.stop("worker")
     place.up()
+    place.retry(run)
     assert place.wait_for_state(run)["type"] == "COMPLETED"
     assert "goes on from SIGTERM received" in place.log("worker")
 
 
-def test_all_killed_at_once_is_told_when_the_worker_is_back(place: Place) -> None:
-    waiting, worker = place.waiting("killed"), place.process("worker")
-    run = place.start_run("free", {"folder": str(waiting.folder)})
-    waiting.wait_until_begun()
-    wait_until("the server knows the task", lambda: place.task_states(run) == ["RUNNING"])
-    os.kill(worker.pid, signal.SIGKILL)
-    os.kill(place.flow_pid(run), signal.SIGKILL)
-    assert waiting.wait_until_ended() == "the process that started this one is gone"
-    assert place.state(run)["type"] == "RUNNING"  # nobody is left to tell
-
+def test_runs_that_outlived_their_worker_are_minded_by_the_next(place: Place) -> None:
+    names = ("cancelled", "killed", "kept")
+    waiting = {name: place.waiting(name) for name in names}
+    runs = {name: place.start_run("free", {"folder": str(waiting[name].folder)}) for name in names}
+    for name in names:
+        waiting[name].wait_until_begun()
+    os.kill(place.process("worker").pid, signal.SIGKILL)
     place.up()
-    state = place.state(run)
-    assert state["type"] == "CRASHED"
-    assert "ended without a word (a killed worker, or the host went down)" in state["message"]
-    assert set(place.task_states(run)) == {"CRASHED"}
-    place.retry(run)
-    assert place.wait_for_state(run)["type"] == "COMPLETED"
+    assert {place.state(run)["type"] for run in runs.values()} == {"RUNNING"}
 
-
-def test_a_run_that_outlives_its_worker_is_left_alone(place: Place) -> None:
-    waiting, worker = place.waiting("alive"), place.process("worker")
-    run = place.start_run("free", {"folder": str(waiting.folder)})
-    waiting.wait_until_begun()
-    os.kill(worker.pid, signal.SIGKILL)
-    place.up()
-    assert place.state(run)["type"] == "RUNNING"
-    assert "still goes on" in place.log("worker")
-    os.kill(place.flow_pid(run), signal.SIGTERM)
-    assert waiting.wait_until_ended() == "SIGTERM received"
-    assert place.wait_for_state(run)["type"] == "CRASHED"
+    place.cancel(runs["cancelled"])
+    assert waiting["cancelled"].wait_until_ended() == "SIGTERM received"
+    assert place.wait_for_state(runs["cancelled"])["type"] == "CANCELLED"
+    os.kill(place.flow_pid(runs["killed"]), signal.SIGKILL)
+    assert waiting["killed"].wait_until_ended() == "the process that started this one is gone"
+    state = place.wait_for_state(runs["killed"])
+    assert (state["type"], "ended without a word" in state["message"]) == ("CRASHED", True)
+    assert set(place.task_states(runs["killed"])) == {"CRASHED"}
+    assert place.state(runs["kept"])["type"] == "RUNNING"
+    place.stop("worker")
+    assert waiting["kept"].wait_until_ended() == "SIGTERM received"
+    assert place.state(runs["kept"])["type"] == "CRASHED"
 
 
 def test_a_second_night_is_cancelled_with_a_reason_and_others_wait_for_their_turn(place: Place) -> None:
@@ -85,6 +101,6 @@ def test_a_second_night_is_cancelled_with_a_reason_and_others_wait_for_their_tur
         first.wait_until_ended()
     second.wait_until_begun()
     assert place.state(queued)["type"] == "RUNNING"
-    place.call("POST", f"/flow_runs/{queued}/set_state", {"state": {"type": "CANCELLING"}, "force": True})
+    place.cancel(queued)
     assert second.wait_until_ended() == "SIGTERM received"
     assert place.wait_for_state(queued)["type"] == "CANCELLED"

@@ -77,10 +77,10 @@ class Image:
 
 def fitting_python(version: str) -> str:
     """Return an interpreter of that version, as "3.11"; the test is skipped where there is none."""
-    usual = (sys.executable, f"/usr/bin/python{version}", shutil.which(f"python{version}"))
+    usual = (sys.executable, f"/usr/bin/python{version}", f"python{version}")
     of_pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
-    for candidate in (*usual, *of_pyenv):
-        told = subprocess.run([candidate or "false", "--version"], capture_output=True, text=True, check=False)
+    for candidate in (found for name in (*usual, *of_pyenv) if (found := shutil.which(name))):
+        told = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=False)
         if told.stdout.startswith(f"Python {version}."):
-            return str(candidate)
+            return candidate
     pytest.skip(f"there is no Python {version} here, which the image has")

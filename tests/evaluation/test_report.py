@@ -151,6 +151,14 @@ def test_the_report_is_for_people(inputs: Inputs) -> None:
     assert text.split("## The surest mistakes")[1].splitlines()[4].startswith("| Who? | \\| | Ada |")
 
 
+def test_an_emulated_training_s_evaluation_says_so(inputs: Inputs) -> None:
+    assert "mulat" not in "".join((inputs.build() / name).read_text() for name in ("report.md", "metrics.json"))
+    path = inputs.root / "model/training.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"emulated": True}))
+    assert read_metrics(inputs.build())["emulated"] is True
+    assert "**Emulated**" in (inputs.build() / "report.md").read_text()
+
+
 def test_equal_inputs_give_equal_bytes(inputs: Inputs) -> None:
     assert digests(inputs.build("one")) == digests(inputs.build("two"))
 

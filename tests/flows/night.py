@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from podsquad.command.run import prepare_prefect
 from podsquad.config.data_settings import DataSettings
 from podsquad.config.fields import shaping_values
 from podsquad.config.section import StageName
-from podsquad.publishing.folder import publish_to_folder
+from podsquad.publishing.folder import FolderTarget
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
 from podsquad.stages.catalog import STAGES
@@ -32,6 +32,19 @@ from podsquad.stages.stage import Building
 
 CHILD_VARIABLE = "NIGHT_CHILD"  # an interpreter for the training's runtime; none: no process is started
 NO_DELAY = {"features.tokenizer": "train", "model.base": "scratch", "retry.delay_seconds": 0.0}
+
+VERDICT = {
+    "verdict": "first",
+    "cause": None,
+    "reason": "There is no champion yet.",
+    "is_published": True,
+    "policy": "",
+    "champion": None,
+    "challenger": {"exact_match": 75.0, "f1": 87.5, "num_questions": 10},
+    "overall": None,
+    "slices": [],
+    "num_earlier_uses": 0,
+}
 
 
 def _isolate_prefect() -> None:
@@ -56,6 +69,7 @@ class Night:
     act: dict[StageName, Callable[[Building], None]] = field(default_factory=dict)  # done before a stage is built
     store: str = "store"
     run_id: str = ""  # of the last run
+    verdict: dict[str, Any] = field(default_factory=dict)  # what the publish stage finds otherwise than VERDICT
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -118,11 +132,17 @@ class Night:
             metrics = {"exact_match": 75.0, "f1": 87.5, "num_questions": 10, "slices": slices}
             (output / "metrics.json").write_text(json.dumps(metrics))
         elif name == "publish":
-            target, model = building.settings.publish, building.inputs["train"].path / "model"
-            publication = publish_to_folder(target.folder, target.name, model, "# card", {}, building.key)
-            record = vars(publication) | {"path": str(publication.path), "pointer": str(publication.pointer)}
-            record |= {"exact_match": 75.0, "f1": 87.5}
-            (output / "publication.json").write_text(json.dumps(record))
+            settings, model = building.settings.publish, building.inputs["train"].path / "model"
+            files = {path.name: path for path in model.iterdir()}
+            target = FolderTarget(settings.folder, settings.name)
+            verdict = VERDICT | self.verdict
+            if verdict["is_published"]:
+                publication = target.publish(building.key, files, lambda folder: None)
+            else:
+                champion = target.state().champion
+                publication = target.describe(champion.key if champion else "")
+            (output / "publication.json").write_text(json.dumps(asdict(publication)))
+            (output / "verdict.json").write_text(json.dumps(verdict))
 
     def stand_in(self, set_item: Callable[[Any, Any, Any], None]) -> None:
         """Put the builders in the stages' place; no source counts, and no library of this interpreter."""

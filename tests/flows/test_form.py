@@ -58,6 +58,7 @@ def test_the_offered_settings_have_the_bounds_and_descriptions_of_the_settings(s
         assert "default" not in field
     rate = ours["properties"]["learning_rate"]["description"]
     assert "More than 0 and at most 1. Empty: as the profile says (demo 0.001, cpu 3e-05, gpu 6e-05" in rate
+    assert "Empty: as the profile says (1984 in each)." in ours["properties"]["seed"]["description"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_first_version_makes_the_repository_one_commit_and_one_tag(place: Plac
     place.check_published(model)
     assert place.titles() == [f"Publish {model.tag}"]
     assert publication.commit == place.repository().branches["main"]
-    assert (publication.key, publication.tag, publication.repository) == (model.key, model.tag, REPOSITORY)
+    assert (publication.key, publication.tag, publication.place) == (model.key, model.tag, REPOSITORY)
     assert publication.url == f"{place.server.endpoint}/{REPOSITORY}/tree/{model.tag}"
     assert not place.repository().private
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podsquad.config.settings import Settings
+import podsquad
+from podsquad.config.load import load_settings, parse_overrides
+from podsquad.config.settings import PROFILE_NAMES, Settings
 from podsquad.config.training_settings import TrainingSettings
-from podsquad.publishing.model_card import dataset_name, write_model_card
+from podsquad.publishing.model_card import write_model_card
+from podsquad.publishing.model_card_training import changed_settings
+from podsquad.publishing.model_card_words import dataset_name
 
 SPREAD = {"min": 1, "mean": 2.0, "p50": 2, "p95": 3, "max": 3}
 COUNTS = {"records": 2100, "kept": 2000, "quarantined": 100, "contexts": 300}
@@ -40,6 +47,32 @@ ORIGINS: dict[str, dict[str, Any]] = {
         "revision": None,
         "files": {"train": {"bytes": 1, "sha256": "a" * 64}, "validation": {"bytes": 1, "sha256": "b" * 64}},
     },
+}
+GATE: dict[str, Any] = {
+    "verdict": "promoted",
+    "cause": None,
+    "reason": "F1 went from 91.00 to 91.75.",
+    "champion": "v-0123456789ab",
+    "margin_f1": 1.0,
+    "slice_margin_f1": 3.0,
+    "resamples": 10000,
+    "seed": 1984,
+    "evaluation_digest": "e" * 64,
+    "overall": {
+        "num_questions": 10570,
+        "num_articles": 48,
+        "champion_f1": 91.0,
+        "challenger_f1": 91.745512,
+        "difference_f1": 0.745512,
+        "standard_error_f1": 0.1,
+        "lower_f1": 0.5,
+        "upper_f1": 1.0,
+        "confidence": 0.95,
+    },
+    "slices": [
+        {"name": "question_word:why", "state": "held", "difference": {"difference_f1": -0.25}},
+        {"name": "question_word:when", "state": "not_judged", "difference": None},
+    ],
 }
 for _origin in ORIGINS.values():
     _origin["splits"] = {split: {"records": 1, "records_sha256": "c" * 64} for split in REPORT["splits"]}
@@ -173,3 +206,148 @@ def test_one_epoch_is_told_in_the_singular() -> None:
     settings = Settings(training=TrainingSettings(epochs=1)).model_dump(mode="json")
     assert "\n1 epoch in batches" in write(settings=settings)
     assert "\n2 epochs in batches" in write()
+
+
+def test_the_gate_s_verdict_is_told_with_its_figures() -> None:
+    card = write(gate=GATE)
+    for text in (
+        "**promoted**: it took the place of the model that was published before. F1 went from 91.00 to 91.75.",
+        "| the model before | `v-0123456789ab` |",
+        "| difference | +0.7455, between +0.5000 and +1.0000; each bound with 95.0000% confidence |",
+        "| question_word:why | held | -0.2500 |",
+        "| question_word:when | not judged | - |",
+    ):
+        assert text in card, text
+    first = write(gate={"verdict": "first", "reason": "There is no champion yet.", "overall": None, "slices": []})
+    assert "**first**: there was no model before it. There is no champion yet." in first
+    assert "The gate" not in write()
+
+
+def test_the_command_makes_the_same_settings_again() -> None:
+    settings = load_settings(
+        "demo",
+        {
+            "training.epochs": 1,
+            "model.dropout": 0.2,
+            "features.tokenizer": "train",
+            "publish.name": "other",
+            "store.path": "/elsewhere",
+        },
+    ).settings
+    card = write("demo", settings=settings.model_dump(mode="json"))
+    command = card.split("### How to make it again\n\n```\n")[1].split("\n```")[0]
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[:4] == ["podsquad", "run", "--profile", "demo"]
+    assignments = [word for word in words[4:] if word != "--set"]
+    assert "elsewhere" not in command
+    again = load_settings("demo", parse_overrides(assignments)).settings
+    for section in ("data", "features", "model", "training", "runtime", "ipu", "evaluation"):
+        assert getattr(again, section) == getattr(settings, section)
+    assert len(assignments) == 3
+
+
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+def test_a_profile_as_it_is_needs_no_settings(profile: str) -> None:
+    files = {} if profile != "cpu" else {"data.train_file": "/a/b/train.json", "data.validation_file": "/a/b/dev.json"}
+    settings = load_settings(profile, files).settings.model_dump(mode="json")
+    names = ["data.train_file=TRAIN_FILE", "data.validation_file=VALIDATION_FILE"] if files else []
+    assert changed_settings(settings) == names
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from (key, *leaves(part))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part)
+    else:
+        yield value
+
+
+NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?")
+FORMS = ("{}", "{:,}", "{:.1f}", "{:,.1f}", "{:.2f}", "{:.4f}", "{:.0%}", "{:.4%}", "{:g}")
+
+
+def numbers_of(*facts: Any) -> set[str]:
+    """Return every number that a card may tell of these facts, in each of its forms."""
+    found: set[str] = set()
+    for leaf in (leaf for fact in facts for leaf in leaves(fact)):
+        if isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            rounded = [round(leaf, 4), abs(leaf)]
+            found |= {form.format(each).rstrip("%") for each in (leaf, *rounded) for form in FORMS}
+        elif leaf is not None:
+            found |= set(NUMBER.findall(str(leaf)))
+            # Checksums are told by their first digits.
+            found |= {number for size in (12, 16) for number in NUMBER.findall(str(leaf)[:size])}
+    return found
+
+
+@pytest.mark.parametrize("source", ORIGINS)
+def test_every_number_of_the_card_is_one_of_the_artifacts(source: str) -> None:
+    settings = load_settings("demo", {"training.epochs": 5}).settings.model_dump(mode="json")
+    training = TRAINING | {"seconds": 134.5, "samples_per_second": 1316.95, "threads": 2, "num_parameters": 124056578}
+    layout = {"splits": {"train": {"num_features": 88568}}}
+    card = write(source, settings=settings, training=training, layout=layout, gate=GATE)
+    known = numbers_of(settings, METRICS, training, ORIGINS[source], REPORT, layout, GATE, podsquad.__version__)
+    known |= {"1.1", "1"}  # SQuAD v1.1, evaluate-v1.1, and F1
+    known |= {"256"}  # SHA-256
+    known |= {"0"}  # the learning rate's end
+    told = set(NUMBER.findall(card))
+    assert told
+    assert told - known == set()
+
+
+def test_a_changed_evaluation_changes_the_card_everywhere() -> None:
+    slices = {"question_word": {"what": {"num_questions": 8, "exact_match": 51.25, "f1": 63.75}}}
+    changed = {"exact_match": 12.34567, "f1": 23.456789, "num_questions": 4321, "num_empty": 17, "slices": slices}
+    before, after = write(), write(metrics=METRICS | changed)
+    for gone in ("85.2696", "85.27", "91.7455", "91.75", "10,570", "62.50"):
+        assert gone in before
+        assert gone not in after
+    for new in ("12.3457", "12.35", "23.4568", "23.46", "4,321", "| 17 |", "| what | 8 | 51.25 | 63.75 |"):
+        assert new in after
+
+
+def test_an_emulated_ipu_says_so_wherever_hardware_or_time_is_told() -> None:
+    training = {
+        "device": "ipu",
+        "device_name": "16 IPUs, emulated on Some CPU (CPU)",
+        "threads": 2,
+        "emulated": True,
+        "seconds": 134.5,
+        "samples_per_second": 7.25,
+    }
+    card = write(training=training)
+    assert "| hardware | 16 IPUs, emulated on Some CPU (CPU), 2 threads |" in card
+    assert "| time | 134.5 s, emulated: not an IPU's |" in card
+    assert "| features per second | 7.2, emulated: not an IPU's |" in card
+    assert "| hardware | POD16, emulated |" in write(training={"device_name": "POD16", "emulated": True})
+    assert "emulated" not in write(training=training | {"emulated": False, "device_name": "16 IPUs"})
+
+
+def test_the_class_is_named_where_it_is_known() -> None:
+    card = write(architecture="RobertaForQuestionAnswering")
+    assert "fine-tuned (a `RobertaForQuestionAnswering`) for extractive question answering" in card
+
+
+@pytest.mark.parametrize(
+    ("training", "is_exact"),
+    [
+        ({"device": "cpu", "processes": 1}, True),
+        ({"device": "cuda"}, True),
+        ({"device": "cuda", "processes": 8}, False),
+        ({"device": "ipu"}, False),
+        ({"device": "ipu", "emulated": True}, False),
+        ({}, False),
+    ],
+)
+def test_equal_bytes_are_promised_only_where_they_were_shown(training: dict[str, Any], is_exact: bool) -> None:
+    card = write(training=training)
+    assert ("byte for byte" in card) is is_exact
+    assert ("was not shown" in card) is not is_exact
+
+
+def test_the_demo_encoder_is_named() -> None:
+    settings = load_settings("demo").settings.model_dump(mode="json")
+    assert "The small encoder that ships with podsquad, fine-tuned" in write("demo", settings=settings)

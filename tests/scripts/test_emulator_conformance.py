@@ -43,6 +43,23 @@ def test_a_report_is_counted_and_failures_get_their_reasons(conformance: ModuleT
     }
 
 
+@pytest.mark.parametrize(
+    ("suite", "outcome"),
+    [("def test_a(): pass\ndef test_b(): assert 0", (1, 1)), ("import not_there", None), ("", None)],
+    ids=["one of two passes", "a module is missing", "no tests"],
+)
+def test_a_suite_that_does_not_run_counts_for_nothing(
+    conformance: ModuleType, suite: str, outcome: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "some_test.py").write_text(suite)
+    if outcome is None:
+        with pytest.raises(SystemExit, match="some_test did not run"):
+            conformance.run("poptorch", tmp_path, "some_test", sys.executable)
+        return
+    made = conformance.run("poptorch", tmp_path, "some_test", sys.executable)
+    assert (made.passed, made.failed) == outcome
+
+
 def test_what_has_no_reason_is_a_miss(conformance: ModuleType) -> None:
     suite = conformance.Suite("poptorch", "losses_test", passed=99, failed=1, failures={"test_numbers": ""})
     assert conformance._misses([suite]) == ["no reason is known: losses_test test_numbers"]

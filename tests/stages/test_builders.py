@@ -11,10 +11,10 @@ import pytest
 
 from podsquad.config.load import load_settings
 from podsquad.config.section import StageName
-from podsquad.errors import DataError
+from podsquad.publishing.folder import FolderTarget
 from podsquad.runtimes.job import Job
 from podsquad.stages import builders
-from podsquad.stages.builders import read_publication, why_publication_is_stale
+from podsquad.stages.builders import why_publication_is_stale
 from podsquad.stages.stage import Building
 from podsquad.store.artifacts import Artifact
 from podsquad.store.durable import write_json
@@ -116,16 +116,8 @@ def test_evaluate_predicts_into_an_empty_folder_at_every_attempt(
     assert scored == [tmp_path / "work" / "logits"] * 2
 
 
-@pytest.mark.parametrize("content", [None, "{", "\xff"], ids=["absent", "cut", "binary"])
-def test_a_publication_s_record_that_cannot_be_read_is_a_data_error(content: str | None, tmp_path: Path) -> None:
-    if content:
-        (tmp_path / "publication.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(DataError, match=r"cannot read .*publication\.json"):
-        read_publication(tmp_path)
-
-
-def test_a_publication_is_stale_when_its_target_is_gone(tmp_path: Path) -> None:
-    record = {"folder": str(tmp_path / "published"), "name": "reader", "key": "ab" * 16}
-    write_json(tmp_path / "publication.json", record)
-    pointer = tmp_path / "published" / "reader" / "current"
-    assert why_publication_is_stale(tmp_path) == f"{pointer} does not hold this version"
+def test_a_verdict_is_stale_when_its_target_is_gone(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "published", "reader")
+    write_json(tmp_path / "publication.json", vars(target.describe("ab" * 16)))
+    write_json(tmp_path / "verdict.json", {"verdict": "first", "is_published": True})
+    assert why_publication_is_stale(tmp_path) == f"{target.pointer} does not hold this version"

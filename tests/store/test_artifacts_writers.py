@@ -131,3 +131,18 @@ def test_a_writer_that_wakes_at_its_last_rename_changes_nothing(
     assert shelf.store.look_up("train", KEY).artifact == built
     assert (shelf.path / "model" / "weights").read_text() == "fast"
     assert list((shelf.home / ".staging").iterdir()) == []
+
+
+def test_a_writer_that_makes_its_folders_again_changes_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = Builder("fast")
+    monkeypatch.setattr(lease, "_RENEWALS_PER_EXPIRY", 1e-6)  # the slow one never renews
+
+    def build(output: Path, work: Path, handle: int) -> None:
+        Store(shelf.store.root, lease_seconds=0.05).ensure(ingredients(), fast, log=shelf.lines.append)
+        (output / "model").mkdir(parents=True)  # as libraries do that save a model
+        (output / "model" / "weights").write_text("slow")
+
+    with pytest.raises(LeaseLostError):
+        shelf.store.ensure(ingredients(), build, log=shelf.lines.append)
+    assert (shelf.path / "model" / "weights").read_text() == "fast"
+    assert list((shelf.home / ".staging").iterdir()) == []

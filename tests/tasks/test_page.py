@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,56 @@ def logger() -> Iterator[logging.Logger]:
     yield made
     made.handlers = handlers
     made.setLevel(level)
+
+
+class Server:
+    """Prefect's server, as far as a run's page asks it: the run's tags, and what it has shown."""
+
+    def __init__(self, *tags: str) -> None:
+        self.tags = list(tags)
+        self.shown: list[tuple[str, Any]] = []
+
+    def __call__(self, *, sync_client: bool) -> Server:
+        return self
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *arguments: object) -> None:
+        """End."""
+
+    def read_flow_run(self, run_id: str) -> Any:
+        return SimpleNamespace(tags=self.tags)
+
+    def update_flow_run(self, run_id: str, *, tags: set[str]) -> None:
+        self.tags = sorted(tags)
+
+    def read_artifacts(self, *, artifact_filter: Any) -> list[Any]:
+        return [SimpleNamespace(key=key, data=data) for key, data in self.shown]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server, asked from within the second attempt of a run."""
+    made = Server("demo", "by hand", "verdict:rejected")
+    run = SimpleNamespace(id="6d5f8f0e-41a5-4e58-8a1f-8a62f0b4ea15", run_count=2)
+    monkeypatch.setattr(page, "flow_run", run)
+    monkeypatch.setattr(page, "get_client", made)
+    monkeypatch.setattr(page, "create_markdown_artifact", lambda data, key, title: made.shown.append((key, data)))
+    return made
+
+
+def test_a_retry_does_not_show_the_same_twice(server: Server) -> None:
+    server.shown = [("demo-plan", "# 6 run"), ("demo-data", "# D"), ("train-progress", 100.0)]
+    page.show("demo", lambda: [View("plan", "", "# 1 runs"), View("data", "", "# D")])
+    assert server.shown[3:] == [("demo-plan", "# 1 runs")]
+
+
+def test_a_run_has_the_last_verdict_alone_and_keeps_its_other_tags(server: Server) -> None:
+    page.tag_run("verdict:promoted")
+    assert server.tags == ["by hand", "demo", "verdict:promoted"]
+    page.tag_run("demo")
+    assert server.tags == ["by hand", "demo", "verdict:promoted"]
 
 
 def test_views_have_keys_that_make_a_series_of_their_profile(monkeypatch: pytest.MonkeyPatch) -> None:

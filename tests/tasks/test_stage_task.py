@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
-from podsquad.errors import RETRY, PodsquadError, all_errors
+from podsquad.errors import RETRY, PodsquadError, TemporaryError, all_errors
 from tasks.stage_task import can_heal, configured, is_first_attempt
 from tasks.train import train
 from tests.stages.fakes import FakeStages
@@ -55,3 +55,14 @@ def test_an_error_says_itself_whether_it_heals(kind: type[PodsquadError]) -> Non
 )
 def test_of_other_errors_only_too_long_an_attempt_heals(error: Exception, heals: bool) -> None:
     assert can_heal(train, NO_RUN, Failed(data=error)) == heals
+
+
+def test_a_further_attempt_is_told_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    can_heal(train, NO_RUN, Failed(data=ValueError("a bug")))
+    assert caplog.messages == []
+    can_heal(train, NO_RUN, Failed(data=TemporaryError("the network is away", why="storm")))
+    can_heal(train, NO_RUN, Failed(data=TaskRunTimeoutError("too long")))
+    assert caplog.messages == [
+        "train is tried again: the network is away",
+        "train is tried again: the attempt took too long",
+    ]

@@ -100,8 +100,7 @@ def _compile(work: PodWork, model: Any, config: Any, programs: Path) -> None:
 
 
 def _tell(events: Events, plan: Any, work: PodWork) -> None:
-    emulated = "emulated " if plan["emulated"] else ""
-    events.decision("pod", f"{emulated}{work.plan.pod}", f"layers per IPU {list(work.plan.layers_per_ipu)}")
+    events.decision("pod", work.plan.pod, f"layers per IPU {list(work.plan.layers_per_ipu)}")
     events.decision("batch", work.plan.batch, work.plan.arithmetic())
     events.decision("bias_correction", plan["bias_correction"]["value"], plan["bias_correction"]["reason"])
     memory = plan["memory"]

@@ -58,7 +58,7 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
                 do="use --profile pod16 or set runtime.emulated=false, or set runtime.python to another interpreter",
             )
         sys.path.insert(0, str(PACKAGES))
-        os.environ["PODSQUAD_EMULATED_IPUS"] = str(POD_IPUS[ipu["pod"]])
+        os.environ.setdefault("PODSQUAD_EMULATED_IPUS", str(POD_IPUS[ipu["pod"]]))
         os.environ["PODSQUAD_EMULATED_BIAS_CORRECTION"] = "sdk" if ipu["bias_correction"] else "argument"
     elif not is_there:
         raise SettingsError("the runtime ipu has no poptorch", why=NO_SDK_WHY, do=NO_SDK_DO)

@@ -41,7 +41,8 @@ class PodWork:
         """
         sdk = load_sdk(job.settings["runtime"], job.settings["ipu"])
         if sdk.is_emulated:
-            events.log("emulated: no IPU is used; times are this CPU's, never an IPU's")
+            events.mark("emulated")
+            events.log("no IPU is used; times are this CPU's, never an IPU's")
         settings = dict(job.settings)
         settings["ipu"], notes = resolve_ipu(settings["ipu"])
         for note in notes:

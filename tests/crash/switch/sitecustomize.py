@@ -4,6 +4,8 @@ CRASH_LOG     a file that gets a line ``<stage> <point> <phase>`` for every such
 CRASH_AT      such lines, with commas between them: kill this process, and with it the process group of the command,
               when it comes to one
 CRASH_ALONE   set: spare the command when another process comes there
+CRASH_HOLD    such a line: stand there as long as the file CRASH_GATE is there, which gets the word "reached", and
+              "stopped" when SIGTERM comes meanwhile
 
 A point is where podsquad makes something durable: the module and function that asked for it, the durable function it
 called, and the system call at the bottom. A phase is "before" or "after" that call. The stage is the one whose folder
@@ -17,6 +19,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -37,7 +40,7 @@ def _point(call: str) -> str:
             if not frame.f_code.co_name.startswith("_"):
                 through = frame.f_code.co_name
         elif _PACKAGE in name:
-            module = name.rpartition(_PACKAGE)[2].removesuffix(".py").replace(os.sep, ".")
+            module = name.rpartition(_PACKAGE)[2][: -len(".py")].replace(os.sep, ".")
             return f"podsquad.{module}:{frame.f_code.co_name}:{through}:{call}"
         frame = frame.f_back  # type: ignore[assignment]
     return ""
@@ -64,10 +67,34 @@ def _come_to(place: str) -> None:
     if log := os.environ.get("CRASH_LOG"):
         with open(log, "a", encoding="utf-8") as file:
             file.write(place + "\n")
+    _hold(place)
     if place in os.environ.get("CRASH_AT", "").split(","):
         if "CRASH_ALONE" not in os.environ:
             os.killpg(int(_GROUP), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _hold(place: str) -> None:
+    gate = os.environ.get("CRASH_GATE", "")
+    if place != os.environ.get("CRASH_HOLD") or not os.path.exists(gate):
+        return
+    before: Any = signal.getsignal(signal.SIGTERM)
+
+    def note(*arguments: Any) -> None:
+        _tell(gate, "stopped")
+        before(*arguments)
+
+    signal.signal(signal.SIGTERM, note)
+    _tell(gate, "reached")
+    while os.path.exists(gate):
+        time.sleep(0.02)
+    signal.signal(signal.SIGTERM, before)
+
+
+def _tell(gate: str, word: str) -> None:
+    if os.path.exists(gate):
+        with open(gate, "w", encoding="utf-8") as file:
+            file.write(word)
 
 
 for _call in _WATCHED:

@@ -37,6 +37,28 @@ TINY = {
     "training.checkpoint_interval_steps": 100,
 }
 
+# For `podsquad run --profile pod16-emulated`: six stages in float32, which resumes to the same bytes, with a model from
+# scratch.
+SMALL_NIGHT = (
+    "data.demo_train_questions=36",
+    "data.demo_validation_questions=12",
+    "model.base=scratch",
+    "model.hidden_size=16",
+    "model.num_layers=3",
+    "model.num_heads=2",
+    "model.intermediate_size=32",
+    "ipu.layers_per_ipu=0,1,1,1",
+    "ipu.micro_batch=1",
+    "ipu.stochastic_rounding=false",
+    "training.precision=float32",
+    f"training.batch_size={BATCH}",
+    "training.epochs=3",
+    "training.checkpoint_interval_steps=1",
+    f"runtime.python={IPU_PYTHON}",
+    "runtime.threads=1",
+    "retry.delay_seconds=0.1",
+)
+
 
 def tiny_settings(**changes: Any) -> Settings:
     """Return the settings of a tiny training; ``training__epochs=1`` changes training.epochs."""

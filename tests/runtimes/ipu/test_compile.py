@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.errors import InputMissingError, SettingsError
+from podsquad.errors import InputMissingError, InternalError, SettingsError
 from podsquad.store.contents import digest_file, list_files
 from tests.runtimes.ipu.made_up import Desk, tiny_settings
 
@@ -41,6 +41,36 @@ def test_both_graphs_are_compiled_and_the_plan_says_what_was_laid_where(executab
     assert (plan["pod"]["num_ipus"], plan["pod"]["batch"], plan["pod"]["inference_batch"]) == (16, 28, 40)
     assert [each["ipu"] for each in plan["memory"]["ipus"]] == [0, 1, 2, 3]
     assert plan["bias_correction"]["value"] is True
+
+
+def test_the_programs_are_made_of_what_the_reference_s_were(executables: dict[str, Path]) -> None:
+    """As the emulation writes it down: two groups with their decay, types of 16 bits, pipelined and sharded."""
+    (folder,) = (executables["float16"] / "programs").iterdir()
+    made_of = [json.loads(path.read_text())["made_of"] for path in folder.iterdir()]
+    (training,) = [each for each in made_of if each["optimizer"]]
+    (prediction,) = [each for each in made_of if not each["optimizer"]]
+    optimizer, options = training["optimizer"], training["options"]
+    assert [group["weight_decay"] for group in optimizer["groups"]] == [0.01, 0.0]  # none on biases and normalisations
+    assert {group[name] for group in optimizer["groups"] for name in ("lr", "beta1", "beta2", "eps")} == {"variable"}
+    assert optimizer["loss_scaling"] == "variable"
+    assert optimizer["types"] == ["torch.float16", "torch.float16", "torch.float32"]  # accumulator and moments
+    assert (options["gradient_accumulation"], options["replication_factor"]) == (7, 4)
+    assert "saveInitializersToFile" not in options  # a name that is new each time
+    rounds = [each["options"]["enableStochasticRounding"] for each in (training, prediction)]
+    assert rounds == [True, False]
+    assert options["output_mode"] != prediction["options"]["output_mode"]  # Final and All
+    assert options["execution_mode"] != prediction["options"]["execution_mode"]  # pipelined and sharded
+
+
+def test_no_ipu_is_needed_to_compile_and_one_is_to_train(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODSQUAD_EMULATED_IPUS", "0")
+    executable = desk.run("compile", tiny_settings())
+    said = desk.told("log", "message") + desk.told("decision", "name")
+    assert len(said) >= 5
+    assert all(line.startswith("emulated") for line in said)
+    assert len(next(iter(programs(executable).values()))) == 2
+    with pytest.raises(InternalError, match="the emulated machine has 0"):
+        desk.train(tiny_settings(), executable)
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,9 @@ def test_a_batch_is_padded_to_one_width(tmp_path: Path, token_types: bool) -> No
             expected = (np.arange(MAX_LENGTH) >= start) & (np.arange(MAX_LENGTH) < length)
             assert batch["token_type_ids"][place].tolist() == expected.astype(int).tolist()
     assert ("token_type_ids" in batch) == token_types
+
+
+def test_all_features_of_squad_s_validation_are_scored() -> None:
+    rows = Rows(10_790, 40)
+    assert len(rows) == 270 * 40
+    assert {rows[place] for place in range(len(rows))} == set(range(10_790))

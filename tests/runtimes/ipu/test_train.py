@@ -55,7 +55,8 @@ def test_steps_rates_order_and_ledger_are_the_recipe_s(desk: Desk, executables: 
     assert made["device"] == "ipu (emulated)"
     assert made["mean_loss"] == pytest.approx(float(np.mean([entry["loss"] for entry in steps])))
     assert "emulated" in json.loads((model / "record/training.json").read_text())["device_name"]
-    assert any("emulated" in line for line in desk.told("log", "message"))
+    assert desk.told("log", "message")
+    assert all("emulated" in line for line in desk.told("log", "message") + desk.told("decision", "name"))
 
 
 def test_the_model_loads_in_plain_transformers_with_the_weights_that_were_trained(
@@ -123,7 +124,7 @@ def test_seeds_are_honoured_zero_among_them(desk: Desk, tmp_path: Path) -> None:
 
 def test_a_training_that_has_to_compile_says_so(desk: Desk, executables: dict[str, Path], tmp_path: Path) -> None:
     model = desk.train(tiny_settings(training__epochs=1), executables["float16"])
-    assert "the program comes from the executable: nothing was compiled" in desk.told("log", "message")
+    assert "emulated: the program comes from the executable: nothing was compiled" in desk.told("log", "message")
     assert json.loads((model / "record/training.json").read_text())["programs_compiled"] == 0
     plan = json.loads((executables["float16"] / "plan.json").read_text())
     lost = tmp_path / "lost"

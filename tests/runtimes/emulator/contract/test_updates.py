@@ -127,3 +127,44 @@ def test_a_saved_state_goes_on_as_if_nothing_had_been(poptorch: ModuleType) -> N
     half, state = trained(3, None, None)
     resumed, _ = trained(3, state, half)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_an_overflow_is_not_skipped(poptorch: ModuleType) -> None:
+    x, y = (tensor.half() for tensor in data(4))
+    model = Regression(poptorch.identity_loss).half()
+    adamw = poptorch.optim.AdamW(model.parameters(), lr=1e-3, loss_scaling=2.0**24)
+    training = poptorch.trainingModel(model, options(poptorch), adamw)
+    training(x, y)
+    training.copyWeightsToHost()
+    assert not all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
+
+
+def test_moments_are_float16_and_float32_where_weights_are_float16(poptorch: ModuleType) -> None:
+    x, y = (tensor.half() for tensor in data(4))
+    model = Regression(poptorch.identity_loss).half()
+    adamw = poptorch.optim.AdamW(
+        model.parameters(), lr=1e-3, accum_type=torch.float16, first_order_momentum_accum_type=torch.float16
+    )
+    poptorch.trainingModel(model, options(poptorch), adamw)(x, y)
+    state = adamw.state_dict()["ipu_state"]
+    assert {weight.dtype for weight in model.parameters()} == {torch.float16}  # and no copy in float32
+    assert state["Accl1___second.weight"].dtype == torch.float16
+    assert state["Accl2___second.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_an_optimizer_of_torch_is_taken_for_what_it_is(poptorch: ModuleType, kind: str) -> None:
+    # torch's AdamW is a subclass of its Adam since 2.7: a decay that is decoupled must not become an L2 penalty.
+    x, y = data(8)
+    ours, theirs = (Regression(poptorch.identity_loss) for _ in range(2))
+
+    def make(model: Regression) -> torch.optim.Optimizer:
+        made: torch.optim.Optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.01, weight_decay=0.2)
+        return made
+
+    model = poptorch.trainingModel(ours, options(poptorch), make(ours))
+    reference = make(theirs)
+    for _ in range(2):
+        model(x, y)
+        reference_step(theirs, reference, x, y)
+    assert largest_difference(ours.parameters(), theirs.parameters()) <= 2e-6

@@ -1,0 +1,112 @@
+"""``podsquad runs`` and ``podsquad rollback``: what was published, rejected and rolled back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from podsquad.config.publish_settings import PublishSettings
+from podsquad.config.settings import Settings
+from podsquad.errors import InputMissingError, PodsquadError
+from podsquad.history import PastRun, look_at_folders, past_runs
+from podsquad.publishing.places import target_of
+from podsquad.publishing.smoke import any_question
+from podsquad.publishing.target import Publication, Target, TargetState
+from podsquad.terminal import print_json, print_table, told_on_terminal
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_logger = logging.getLogger("podsquad.publish")
+
+
+def show_history(settings: Settings, *, as_json: bool) -> None:
+    """Print past runs with their verdicts, and what was rolled back at the settings' target.
+
+    The store tells the runs. The target tells what is current and what was rolled back; where it does not answer, a
+    line says so.
+    """
+    with told_on_terminal():
+        state = _state_of(settings.publish)
+
+    def look(publication: Publication) -> TargetState | None:
+        is_ours = publication.target == "hub" and publication.place == settings.publish.repository
+        return state if is_ours else look_at_folders(publication)
+
+    show_runs(past_runs(settings.store.path, look), state.withdrawn if state else {}, as_json=as_json)
+
+
+def show_runs(runs: Sequence[PastRun], withdrawn: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:
+    """Print past runs, and what was rolled back, by tag."""
+    if as_json:
+        rolled_back = [{"tag": tag, **entry} for tag, entry in withdrawn.items()]
+        print_json({"runs": [run.to_json() for run in runs], "rolled_back": rolled_back})
+        return
+    if not runs:
+        print("no run yet: the store holds no evaluation")
+    else:
+        rows = [
+            (
+                f"{run.when.astimezone():%Y-%m-%d %H:%M}",
+                run.profile or "-",
+                f"{run.exact_match:.2f}",
+                f"{run.f1:.2f}",
+                "-" if run.steps is None else f"{run.steps:,}",
+                "-" if run.seconds is None else f"{run.seconds:,.0f} s",
+                (run.verdict or "not published") + (f" ({run.cause.replace('_', ' ')})" if run.cause else ""),
+                "current" if run.is_current else "rolled back" if run.withdrawn else "",
+                run.tag or "-",
+                run.publication or run.place or "-",
+            )
+            for run in runs
+        ]
+        columns = ("when", "profile", "exact match", "F1", "steps", "training", "verdict", "", "version", "where")
+        print_table(columns, rows, right=columns[2:6])
+    if withdrawn:
+        print()
+        told = [(_when(each["at"]), tag, each["restored"], each["reason"]) for tag, each in withdrawn.items()]
+        print_table(("rolled back", "version", "back to", "reason"), sorted(told, reverse=True))
+
+
+def roll_back(settings: Settings, to: str | None, reason: str, *, as_json: bool) -> None:
+    """Make a former version current again and tell which.
+
+    Raises InputMissingError when there is none, SettingsError without a reason, and what the target raises.
+    """
+    with told_on_terminal(), target_of(settings.publish, _logger.info) as target:
+        state = target.state()
+        before = state.champion.tag if state.champion else ""
+        tag = to or _previous(target, state)
+        publication = target.rollback(tag, reason, any_question(_logger.info))
+    if as_json:
+        print_json({"from": before, "to": publication.tag, **vars(publication)})
+    elif before == publication.tag:
+        print(f"{publication.tag} is current in {publication.current}: nothing was to be done")
+    else:
+        print(f"rolled back from {before or 'nothing'} to {publication.tag}: {publication.current}")
+
+
+def _previous(target: Target, state: TargetState) -> str:
+    if state.previous is None:
+        raise InputMissingError(
+            f"{target.place} has no version to go back to",
+            why="nothing but the current version was published there, or the others were withdrawn",
+            do="podsquad runs lists what was published; a withdrawn version is named with --to TAG",
+        )
+    return state.previous.tag
+
+
+def _state_of(settings: PublishSettings) -> TargetState | None:
+    try:
+        with target_of(settings) as target:
+            return target.state()
+    except PodsquadError as error:
+        _logger.warning("what is current is not known: %s", error.what)
+        return None
+
+
+def _when(stamp: str) -> str:
+    try:
+        moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return stamp
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

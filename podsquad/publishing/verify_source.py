@@ -1,0 +1,110 @@
+"""Where a version to verify is: a folder, or a repository on the Hub at a revision, brought here file by file."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from podsquad.errors import InputMissingError, SettingsError, StoreError, TemporaryError
+from podsquad.publishing.hub_client import Hub
+from podsquad.publishing.hub_listing import read_tree
+from podsquad.publishing.listing import FILES_FILE, read_digest
+from podsquad.publishing.receipt import RECEIPT_FILE
+from podsquad.publishing.verify import Published
+from podsquad.store.contents import FileDigest, open_regular
+
+MAIN = "main"
+_REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(.+))?")
+_TAG = re.compile(r"v-[0-9a-f]{12}")
+
+
+def open_version(where: str, scratch: Path) -> Published:
+    """Return the version in a folder, or in ``REPO`` or ``REPO@REVISION`` on the Hub; main without a revision.
+
+    ``scratch`` is a folder for downloads, emptied at will. Raises InputMissingError when there is nothing, or nothing
+    that podsquad published; else as ``open_folder`` and ``open_repository``.
+    """
+    if Path(where).exists():
+        return open_folder(Path(where))
+    if found := _REPOSITORY.fullmatch(where):
+        return open_repository(Hub(found[1]), found[2] or MAIN, scratch)
+    raise InputMissingError(
+        f"{where} is neither a folder nor a repository on the Hub",
+        do="name a folder, or OWNER/NAME, or OWNER/NAME@REVISION",
+    )
+
+
+def open_folder(folder: Path) -> Published:
+    """Return the version in a folder. Raises InputMissingError; StoreError when it cannot be read."""
+    if not folder.is_dir():
+        raise InputMissingError(f"{folder} is no folder", do="name the folder of a published version")
+    try:
+        home = folder.resolve()
+        names = frozenset(path.relative_to(home).as_posix() for path in home.rglob("*") if not path.is_dir())
+    except OSError as error:
+        raise StoreError(f"cannot read {folder}: {error.strerror or error}") from error
+    _refuse_strange(names, str(folder))
+    tag = home.name if _TAG.fullmatch(home.name) else ""
+    return Published(str(folder), names, lambda name: _read(home, name), lambda name: _digest(home, name), tag)
+
+
+def open_repository(hub: Hub, revision: str, scratch: Path) -> Published:
+    """Return the version in a repository at a revision, which is read once: a branch may move meanwhile.
+
+    Only files that are asked for by name are downloaded, into ``scratch``, and removed again. Raises what
+    ``explain_hub_error`` says, SettingsError where a token is refused.
+    """
+    place = f"{hub.repository}@{revision}"
+    try:
+        info = hub.find(f"looking at {place}", hub.api.model_info, revision=revision)
+    except SettingsError as error:
+        raise SettingsError(error.what, why=error.why, do="give a token that may read it in HF_TOKEN") from None
+    if info is None:
+        raise InputMissingError(
+            f"there is no {place} on {hub.api.endpoint}",
+            why="a private repository is not there for who may not read it",
+            do="check the name and the revision, and set HF_TOKEN if it is private",
+        )
+    commit = str(info.sha)
+    names = frozenset(read_tree(hub, commit))
+    _refuse_strange(names, place)
+
+    def read(name: str) -> bytes:
+        content = hub.read(name, commit, scratch)
+        if content is None:
+            raise TemporaryError(f"{name} of {place} was listed and is gone", do="run the same command again")
+        return content
+
+    def digest(name: str) -> FileDigest:
+        try:
+            hub.download([name], commit, scratch)
+            return read_digest(scratch / name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    return Published(place, names, read, digest, revision if _TAG.fullmatch(revision) else "")
+
+
+def _read(home: Path, name: str) -> bytes:
+    try:
+        with open_regular(home / name) as file:
+            return file.read()
+    except OSError as error:
+        raise StoreError(f"cannot read {home / name}: {error.strerror or error}") from error
+
+
+def _digest(home: Path, name: str) -> FileDigest:
+    try:
+        return read_digest(home / name)
+    except OSError as error:
+        raise StoreError(f"cannot read {home / name}: {error.strerror or error}") from error
+
+
+def _refuse_strange(names: frozenset[str], place: str) -> None:
+    if not names & {RECEIPT_FILE, FILES_FILE}:
+        raise InputMissingError(
+            f"{place} holds nothing that podsquad published",
+            why=f"there is neither a {RECEIPT_FILE} nor a {FILES_FILE}",
+            do="name the folder or the repository of a published version",
+        )

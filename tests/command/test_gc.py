@@ -1,0 +1,78 @@
+"""``podsquad gc``: what is told, what goes, and that what is published stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+
+from podsquad.command.gc import collect
+from podsquad.config.settings import Settings
+from podsquad.store.lease import leased
+from tests.stages.fakes import FakeStages
+
+YEAR = 366 * 86_400
+
+
+@pytest.fixture
+def settings(fake_stages: FakeStages) -> Settings:
+    """A store with one old run, one new one, and a damaged artifact, all but the new run a year old."""
+    made = fake_stages.settings()
+    old = fake_stages.run_all(made)
+    for outcome in old.values():
+        os.utime(outcome.artifact.path / "manifest.json", (time.time() - YEAR,) * 2)
+    fake_stages.run_all(fake_stages.settings(data__demo_seed=5))
+    return made
+
+
+def stages_with_two(settings: Settings) -> list[str]:
+    return sorted(
+        home.name for home in settings.store.path.iterdir() if len([p for p in home.iterdir() if p.name[0] != "."]) == 2
+    )
+
+
+def run(settings: Settings, *, dry_run: bool = False, keep: int = 1) -> None:
+    collect(settings, keep=keep, days=30, dry_run=dry_run, as_json=True)
+
+
+def test_an_old_run_goes(settings: Settings, fake_stages: FakeStages, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_stages.stale = "another one is published"
+    run(settings, dry_run=True)
+    assert len(stages_with_two(settings)) == 6
+    would = json.loads(capsys.readouterr().out)
+    run(settings)
+    did = json.loads(capsys.readouterr().out)
+    assert stages_with_two(settings) == []
+    assert {each["path"] for each in would["removed"]} == {each["path"] for each in did["removed"]}
+    assert len(did["removed"]) == 6
+    assert did["bytes"] == sum(each["num_bytes"] for each in did["removed"]) > 0
+
+
+def test_what_is_published_stays_with_all_that_it_was_made_of(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(settings)  # the stand-in's publications are never stale: both are what the target holds
+    assert len(stages_with_two(settings)) == 6
+    assert json.loads(capsys.readouterr().out)["removed"] == []
+
+
+def test_what_is_being_built_is_left_and_told(
+    settings: Settings, fake_stages: FakeStages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_stages.stale = "another one is published"
+    (home,) = [settings.store.path / "train"]
+    keys = [path.name for path in home.iterdir() if path.name[0] != "."]
+    old = min(keys, key=lambda key: (home / key / "manifest.json").stat().st_mtime)
+    with leased(home / ".leases", old, log=print):
+        collect(settings, keep=1, days=30, dry_run=False, as_json=False)
+    told = capsys.readouterr().out
+    assert "removed 5, " in told
+    assert "left 1 whose key is being built just now" in told
+    assert (home / old).is_dir()
+
+
+def test_nothing_to_remove_is_said(fake_stages: FakeStages, capsys: pytest.CaptureFixture[str]) -> None:
+    collect(fake_stages.settings(), keep=1, days=30, dry_run=False, as_json=False)
+    assert capsys.readouterr().out.startswith("removed 0, 0.0 MiB, of ")

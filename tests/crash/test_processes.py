@@ -1,0 +1,141 @@
+"""One process of two is killed or stopped, two runs meet, a training has two processes: the bytes are the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.crash.command import KILLED, Command, children_of
+from tests.crash.conftest import Undisturbed
+from tests.crash.held import FIRST_CHECKPOINT, Held, lives, wait_for, written
+
+TWO = ("runtime.processes=2", "runtime.threads=2")
+
+
+@pytest.fixture
+def command(tmp_path: Path, prefect_server: str, undisturbed: Undisturbed) -> Command:
+    """A folder in which everything before the training is made."""
+    made = Command(tmp_path, prefect_server)
+    undisturbed.copy_to(made, "download", "tokenize", "compile")
+    return made
+
+
+def check_whole(command: Command, undisturbed: Undisturbed) -> None:
+    assert command.made() == undisturbed.made, command.told()
+    assert command.leftovers() == []
+
+
+def test_a_command_that_is_killed_alone_leaves_no_runtime_that_writes(
+    command: Command, undisturbed: Undisturbed
+) -> None:
+    held = Held(command)
+    held.process.kill()
+    held.process.wait()
+    held.let_go()
+    wait_for(lambda: not lives(held.runtime), command)
+    left = written(command.store)
+    assert not list(command.store.glob("train/[0-9a-f]*"))
+    assert command.newest_checkpoint()
+    assert written(command.store) == left
+    command.finish()
+    assert "going on from the checkpoint of step" in command.whole_log()
+    check_whole(command, undisturbed)
+
+
+def test_an_orphan_that_wakes_after_another_run_took_over_writes_nothing(
+    command: Command, undisturbed: Undisturbed
+) -> None:
+    held = Held(command)
+    os.kill(held.runtime, signal.SIGSTOP)
+    held.process.kill()
+    held.process.wait()
+    held.let_go()
+    command.finish("store.lease_seconds=2")
+    check_whole(command, undisturbed)
+    left = written(command.store)
+    os.kill(held.runtime, signal.SIGCONT)
+    wait_for(lambda: not lives(held.runtime), command)
+    assert written(command.store) == left
+    check_whole(command, undisturbed)
+
+
+def test_a_runtime_that_is_killed_alone_is_started_again_by_the_same_command(
+    command: Command, undisturbed: Undisturbed
+) -> None:
+    held = Held(command)
+    held.let_go()
+    os.kill(held.runtime, signal.SIGKILL)
+    assert held.end() == 0, command.told()
+    assert "train is tried again: the runtime torch was killed by SIGKILL while it had to train" in command.whole_log()
+    check_whole(command, undisturbed)
+
+
+def test_a_command_that_is_asked_to_stop_saves_and_ends_with_75(command: Command, undisturbed: Undisturbed) -> None:
+    held = Held(command)
+    held.process.send_signal(signal.SIGTERM)
+    held.wait("stopped")
+    held.let_go()
+    assert held.end() == 75, command.told()
+    assert not lives(held.runtime)
+    saved = command.newest_checkpoint()
+    assert saved
+    assert "Traceback" not in command.whole_log()
+    command.finish()
+    assert "going on from the checkpoint of step" in command.whole_log()
+    check_whole(command, undisturbed)
+
+
+def test_of_two_runs_of_the_same_one_builds_and_the_other_waits_and_reuses(
+    command: Command, undisturbed: Undisturbed
+) -> None:
+    first = Held(command)
+    second = command.start()
+    wait_for(lambda: "another run is building" in command.whole_log(), command, second)
+    first.let_go()
+    assert first.end() == 0, command.told()
+    assert second.wait(timeout=300) == 0, command.told()
+    log = command.whole_log()
+    assert log.count("train is done in") == 1
+    assert log.count("train reuses") == 1
+    check_whole(command, undisturbed)
+
+
+def test_two_runs_of_different_things_both_proceed(command: Command, undisturbed: Undisturbed) -> None:
+    first = Held(command)
+    # The other one trains, evaluates and publishes while this one stands.
+    other = Command(command.folder, command.server)
+    other.finish("training.seed=5", "publish.name=other-reader")
+    assert first.process.poll() is None
+    assert len(list(command.store.glob("train/[0-9a-f]*"))) == 1
+    first.let_go()
+    assert first.end() == 0, command.told()
+    assert len(list(command.store.glob("train/[0-9a-f]*"))) == 2
+    made = command.made()
+    assert all(made[name] == digest for name, digest in undisturbed.made.items())
+    assert command.leftovers() == []
+
+
+@pytest.mark.timeout(1200)
+def test_two_processes_that_train_together_are_killed_and_end_in_the_same_bytes(
+    command: Command, tmp_path_factory: pytest.TempPathFactory, undisturbed: Undisturbed, prefect_server: str
+) -> None:
+    whole = Command(tmp_path_factory.mktemp("two"), prefect_server)
+    undisturbed.copy_to(whole, "download", "tokenize")
+    whole.finish(*TWO)
+    assert command.run(*TWO, CRASH_AT=FIRST_CHECKPOINT) == KILLED, command.told()
+    # Of the two one alone is killed: the other one cannot go on without it, and the command starts both again.
+    held = Held(command, *TWO)
+    (sibling,) = children_of(held.runtime, "podsquad.runtimes.torch")
+    os.kill(sibling, signal.SIGKILL)
+    wait_for(lambda: not lives(held.runtime), command)
+    held.let_go()
+    assert held.end() == 0, command.told()
+    assert "rank 1 of the training ended with signal 9" in command.whole_log()
+    assert command.whole_log().count("going on from the checkpoint of step") == 2
+    assert command.made() == whole.made() | {
+        name: digest for name, digest in undisturbed.made.items() if "store/compile/" in name
+    }
+    assert command.leftovers() == []

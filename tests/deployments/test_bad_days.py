@@ -1,0 +1,139 @@
+"""What goes wrong before a run has done anything: one clear message, where the person looks, and nothing half-done."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deployments.place import Place, free_port, wait_until
+
+pytestmark = pytest.mark.prefect_live
+
+
+@pytest.fixture(scope="module")
+def place(running_place: Place) -> Place:
+    running_place.up()
+    return running_place
+
+
+@pytest.fixture
+def nobody() -> str:
+    """The address of a server that is not there."""
+    return f"http://127.0.0.1:{free_port()}/api"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "parameters", "told"),
+    [
+        ("nightly", {}, "SettingsError: there is no Poplar SDK: the runtime's interpreter, this one, has no poptorch"),
+        (
+            "demo",
+            {"profile": "demo", "overrides": {"training.epochs": 0}},
+            "SettingsError: training.epochs = 0 (from the form): Input should be greater than or equal to 1",
+        ),
+        (
+            "demo",
+            {"profile": "demo", "overrides": {"store.path": "/dev/null/store"}},
+            "StoreError: store.path /dev/null/store cannot be a folder: /dev/null is a file",
+        ),
+        (
+            "demo",
+            {
+                "profile": "demo",
+                "overrides": {
+                    "publish.target": "hub",
+                    "publish.repository": "nobody/reader",
+                    "publish.token_block": "nobody-made-it",
+                },
+            },
+            "SettingsError: there is no Prefect Secret block nobody-made-it",
+        ),
+    ],
+    ids=["a host without the SDK", "a setting out of range", "no place for the store", "a missing secret"],
+)
+def test_a_run_that_cannot_succeed_fails_at_once_and_its_page_says_why(
+    place: Place, deployment: str, parameters: dict[str, Any], told: str
+) -> None:
+    run = place.start_run(deployment, parameters)
+    state = place.wait_for_state(run)
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith(f"Flow run encountered an exception: {told}")
+    assert "\nDo: " in state["message"]
+    assert place.task_states(run) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [({"profile": "pod"}, "'pod' is not one of ['demo', "), ({"changes": {"epochs": 0}}, "0 is less than the minimum")],
+    ids=["an unknown profile", "a setting out of range"],
+)
+def test_the_form_refuses_what_is_not_allowed(place: Place, parameters: dict[str, Any], told: str) -> None:
+    target = f"{place.url}/api/deployments/{place.deployments()['demo']['id']}/create_flow_run"
+    answer = httpx.post(target, json={"parameters": parameters}, timeout=60)
+    assert answer.status_code == 409
+    assert told in answer.text
+
+
+def test_a_run_of_an_older_version_fails_and_names_what_is_no_more(place: Place) -> None:
+    demo = place.deployments()["demo"]
+    copied = {name: demo[name] for name in ("flow_id", "entrypoint", "pull_steps", "work_pool_name")}
+    schema = {"type": "object", "properties": {"profile": {"type": "string"}, "base": {"type": "string"}}}
+    body = {"name": "former", "parameters": {"profile": "demo", "base": "x"}, "parameter_openapi_schema": schema}
+    former = place.call("POST", "/deployments/", copied | body)["id"]
+    run = place.start_run("former", {})
+    state = place.wait_for_state(run)
+    place.call("DELETE", f"/deployments/{former}")
+    assert state["type"] == "FAILED"
+    assert state["message"].startswith(
+        "the flow does not take base any more\nWhy: this run was made by another version"
+    )
+    assert "make deploy" in state["message"]
+
+
+def test_a_run_that_no_worker_takes_says_so_and_starts_when_there_is_one(place: Place) -> None:
+    place.stop("worker")
+    run = place.start_run("nightly", {})
+    state = place.wait_for_state(run, ["AwaitingWorker"])
+    assert state["message"].startswith("no worker takes runs from the work pool pod. On its host: make up")
+    place.up()
+    assert place.wait_for_state(run)["type"] == "FAILED"  # no SDK, as above
+
+
+@pytest.mark.parametrize("program", ["deployments.register", "deployments.automations"])
+def test_a_server_that_cannot_be_reached_is_one_clear_message(place: Place, program: str, nobody: str) -> None:
+    done = place.program(program, PREFECT_API_URL=nobody)
+    assert done.returncode == 75
+    assert done.stderr.startswith(f"error: Prefect's server at {nobody} cannot be reached: ")
+    assert "make up" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_tells_the_same(place: Place, nobody: str) -> None:
+    done = place.program("podsquad", "run", "--profile", "demo", PREFECT_API_URL=nobody)
+    assert done.returncode == 75
+    assert "error: Prefect's server cannot be reached: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_a_server_says_so_and_goes_on_asking(place: Place, nobody: str) -> None:
+    place.stop("worker")
+    with subprocess.Popen(
+        [sys.executable, "-m", "deployments.worker"],
+        cwd=place.folder,
+        env=place.environ | {"PREFECT_API_URL": nobody},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        assert worker.stderr is not None
+        line = worker.stderr.readline()
+        worker.send_signal(signal.SIGTERM)
+        worker.stderr.read()
+    assert f"the server at {nobody} cannot be reached (" in line
+    assert worker.returncode != 0
+    place.up()
+    wait_until("the worker works", lambda: place.process("worker").is_alive())

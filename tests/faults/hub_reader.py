@@ -1,0 +1,122 @@
+"""Read something from a Hub that fails in each way in turn: run as a program with a folder and what to read.
+
+One JSON line for each fault: the error's class and parts, all that can be printed of it, the seconds waited, and what
+the same came to when the Hub was well again. A process of its own: the clients read the Hub's address at import.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from podsquad.drill.hub_server import REVISION, Fault, HubServer
+
+FAULTS = {
+    "401": Fault("status", 401),
+    "403": Fault("status", 403),
+    "404": Fault("status", 404, {"X-Error-Code": "RepoNotFound"}),
+    "429": Fault("status", 429, {"Retry-After": "7"}),
+    "500": Fault("status", 500),
+    "503": Fault("status", 503),
+    "never": Fault("never", path="/resolve/"),
+    "cut": Fault("cut"),
+    "half": Fault("half", path=r"/resolve/.*(train|tokenizer\.json|config\.json|safetensors)"),
+    "slow": Fault("slow"),
+}
+REPOSITORY = "ada/lovelace"
+
+
+def main(folder: Path, what: str, content: Path) -> None:
+    with HubServer({REPOSITORY: content}) as hub:
+        os.environ.update(HF_ENDPOINT=hub.endpoint, HF_HOME=str(folder / "hub"), HF_HUB_DISABLE_XET="1")
+        os.environ.update(HF_DATASETS_CACHE=str(folder / "data"), HF_HUB_DISABLE_PROGRESS_BARS="1")
+        os.environ.pop("HF_HUB_OFFLINE", None)
+        waits: list[float] = []
+        time.sleep = waits.append  # type: ignore[assignment]
+        os.fsync = lambda handle: None  # slow; what outlives a power cut is tests/store's matter
+        _be_hasty(hub)
+        read = READERS[what](folder)
+        for name, fault in FAULTS.items():
+            waits.clear()
+            hub.fail(fault)
+            told: dict[str, Any] = {"fault": name, **attempt(read)}
+            told |= {"waited": sum(waits), "met": hub.num_met}
+            hub.fail(None)
+            told["then"] = attempt(read)
+            print(json.dumps(told), flush=True)
+            for cache in ("hub", "data", "store"):
+                shutil.rmtree(folder / cache, ignore_errors=True)
+
+
+def _be_hasty(hub: HubServer) -> None:
+    """Let the client give a Hub that never answers a tenth of a second instead of ten."""
+    import huggingface_hub
+    from huggingface_hub.utils._http import httpx2
+
+    class Hasty(httpx2.HTTPTransport):  # type: ignore[misc, name-defined]
+        def handle_request(self, request: Any) -> Any:
+            if hub.fault and hub.fault.do == "never":
+                request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), 0.1)
+            return super().handle_request(request)
+
+    huggingface_hub.set_client_factory(lambda: httpx2.Client(transport=Hasty(), follow_redirects=True))
+
+
+def attempt(read: Callable[[], str]) -> dict[str, Any]:
+    from podsquad.errors import PodsquadError
+    from tests.faults.place import everything_told_by
+
+    try:
+        return {"made": read()}
+    except PodsquadError as error:
+        parts = {"kind": type(error).__name__, "what": error.what, "why": error.why, "do": error.do}
+        return {**parts, "told": everything_told_by(error)}
+
+
+def _stage(folder: Path, stage: Any, **changes: Any) -> Callable[[], str]:
+    from podsquad.stages.run import run_stage
+    from tests.faults.place import Told, tiny_settings
+
+    settings = tiny_settings(folder, **changes)
+
+    def read() -> str:
+        inputs = {}
+        if stage == "tokenize":
+            inputs["download"] = run_stage("download", settings, {}, reporter=Told()).artifact
+        return run_stage(stage, settings, inputs, reporter=Told()).artifact.digest
+
+    return read
+
+
+def dataset(folder: Path) -> Callable[[], str]:
+    return _stage(folder, "download", data__source="hub", data__hub_dataset=REPOSITORY, data__hub_revision=REVISION)
+
+
+def tokenizer(folder: Path) -> Callable[[], str]:
+    return _stage(folder, "tokenize", features__tokenizer=REPOSITORY, features__tokenizer_revision=REVISION)
+
+
+def base(folder: Path) -> Callable[[], str]:
+    from podsquad.runtimes.torch.model import build_model, load_config
+
+    model = {"base": REPOSITORY, "revision": REVISION, "dropout": None}
+    layout = {"vocab_size": 1000, "max_length": 64, "pad_token_id": 1, "uses_token_types": False}
+
+    def read() -> str:
+        config = load_config(model, layout)
+        made = build_model(model, config, seed=1, formulation="padded")
+        return str(sum(float(parameter.detach().sum()) for parameter in made.roberta.parameters()))
+
+    return read
+
+
+READERS = {"dataset": dataset, "tokenizer": tokenizer, "base": base}
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

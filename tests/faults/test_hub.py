@@ -1,0 +1,68 @@
+"""Dataset, tokenizer and base model from a Hub that fails in every way: named by class, waited for, then whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podsquad.data.demo import ENCODER_FOLDER
+from tests.faults.hub_reader import FAULTS, READERS
+from tests.faults.place import CANARY
+from tests.faults.test_data import squad_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = {"401": "SettingsError", "403": "SettingsError", "404": "InputMissingError"}
+WAITED_FOR = {"429": 7.0, "500": 1.0, "503": 1.0, "never": 1.0}  # seconds, at least
+
+
+def read_all(what: str, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what each fault came to, by its name."""
+    content = folder / "dataset" if what == "dataset" else ENCODER_FOLDER
+    if what == "dataset":
+        content.mkdir()
+        for split in ("train", "validation"):
+            lines = [json.dumps(row) + "\n" for row in squad_rows(12, split)]
+            (content / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    program = [sys.executable, "-m", "tests.faults.hub_reader", str(folder), what, str(content)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "HF_TOKEN": CANARY, "OMP_NUM_THREADS": "1"}
+    child = subprocess.run(program, cwd=folder, env=environ, capture_output=True, text=True, timeout=500, check=False)
+    assert child.returncode == 0, child.stderr[-3000:]
+    assert CANARY not in child.stderr + child.stdout
+    found = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("{")]
+    return {each["fault"]: each for each in found}
+
+
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, Any]]]:
+    folders = {what: tmp_path_factory.mktemp(what) for what in READERS}
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(folders, pool.map(read_all, folders, folders.values()), strict=True))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("what", READERS)
+def test_a_failing_hub_is_named_and_what_it_holds_comes_whole_afterwards(
+    what: str, fault: str, readings: dict[str, dict[str, dict[str, Any]]]
+) -> None:
+    told = readings[what][fault]
+    assert told["met"] > 0
+    wholes = {each["then"]["made"] for each in readings[what].values()}
+    assert len(wholes) == 1
+    if fault == "slow":
+        assert told["made"] in wholes
+        return
+    assert told["kind"] == KINDS.get(fault, "TemporaryError")
+    assert "ada/lovelace" in told["what"]
+    assert told["why"]
+    assert told["do"]
+    assert "Traceback" not in told["what"] + told["why"] + told["do"]
+    assert CANARY not in told["told"]
+    assert told["waited"] >= WAITED_FOR.get(fault, 0.0)
+    assert told["waited"] < 600

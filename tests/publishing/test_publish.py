@@ -1,0 +1,206 @@
+"""The publish stage: which verdict there is, and what the target holds after it; at a folder and at a local Hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from podsquad.errors import DataError, TemporaryError
+from podsquad.evaluation.scored import ScoredQuestions
+from podsquad.publishing.decide import Rescored, read_verdicts
+from podsquad.publishing.folder import FolderTarget
+from podsquad.publishing.listing import read_digest
+from podsquad.publishing.publish import publish_challenger, read_publication, read_verdict, why_stale
+from podsquad.publishing.receipt import read_receipt, version_key
+from tests.publishing.challengers import Desk, question_rows
+from tests.publishing.hub_place import Place
+
+
+@pytest.fixture(params=["folder", "hub"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    if request.param == "folder":
+        yield Desk(FolderTarget(tmp_path / "published", "reader"), tmp_path)
+    else:
+        place: Place = request.getfixturevalue("place")
+        yield Desk(place.target(), tmp_path)
+
+
+def test_the_first_is_published_with_a_receipt_that_is_its_key(desk: Desk) -> None:
+    verdict, artifact = desk.night("one", 0.8)
+    assert (verdict["verdict"], verdict["is_published"], verdict["champion"]) == ("first", True, None)
+    publication = read_publication(artifact)
+    content = (artifact / "receipt.json").read_bytes()
+    assert publication.key == version_key(content)
+    receipt = read_receipt(content)
+    assert receipt.gate is not None
+    assert receipt.gate["verdict"] == "first"
+    assert set(receipt.stages) == {"download", "tokenize", "compile", "train", "evaluate"}
+    desk.target.fetch(publication.tag, desk.folder / "whole")
+    names = {path.relative_to(desk.folder / "whole").as_posix() for path in (desk.folder / "whole").rglob("*.*")}
+    assert names >= {"receipt.json", "questions.jsonl", "metrics.json", "README.md", "layout.json", "plots/loss.png"}
+    assert (desk.folder / "whole/receipt.json").read_bytes() == content
+    assert desk.holds(artifact)
+
+
+def test_the_same_again_is_unchanged_and_nothing_is_published(desk: Desk) -> None:
+    _, first = desk.night("one", 0.8)
+    state = desk.target.state()
+    verdict, again = desk.night("one", 0.8)
+    assert (verdict["verdict"], verdict["is_published"]) == ("unchanged", False)
+    assert desk.target.state() == state
+    assert read_publication(again).key == read_publication(first).key
+    assert (again / "receipt.json").read_bytes() == (first / "receipt.json").read_bytes()
+
+
+def test_a_better_one_is_promoted_and_a_worse_one_rejected(desk: Desk) -> None:
+    desk.night("one", 0.8)
+    verdict, better = desk.night("two", 0.9)
+    assert (verdict["verdict"], verdict["champion"]["f1"], verdict["challenger"]["f1"]) == ("promoted", 80.0, 90.0)
+    assert desk.champion() == "two"
+    verdict, worse = desk.night("three", 0.5)
+    assert (verdict["verdict"], verdict["cause"], verdict["is_published"]) == ("rejected", "worse", False)
+    assert verdict["champion"]["tag"] == read_publication(better).tag
+    assert desk.champion() == "two"
+    assert read_publication(worse).key == read_publication(better).key
+    assert not (worse / "receipt.json").exists()
+
+
+def test_how_often_the_questions_were_used_is_counted(desk: Desk) -> None:
+    nights = [("a", 0.8), ("b", 0.5), ("c", 0.4), ("d", 0.3), ("d", 0.3)]
+    assert [desk.night(name, f1)[0]["num_earlier_uses"] for name, f1 in nights] == [0, 0, 1, 2, 2]
+
+
+def test_a_verdict_is_stale_when_the_target_moved_on(desk: Desk) -> None:
+    _, first = desk.night("one", 0.8)
+    _, worse = desk.night("two", 0.5)
+    assert (why_stale(first, desk.target), why_stale(worse, desk.target)) == ("", "")
+    desk.night("three", 0.9)
+    assert "hold this version" in why_stale(first, desk.target)
+    assert "the champion it was judged against changed" in why_stale(worse, desk.target)
+
+
+def test_what_was_rolled_back_is_not_published_again(desk: Desk) -> None:
+    _, first = desk.night("one", 0.8)
+    _, second = desk.night("two", 0.9)
+    desk.target.rollback(read_publication(first).tag, "it answers in French", lambda folder: None)
+    assert why_stale(second, desk.target)
+    verdict, again = desk.night("two", 0.9)
+    assert (verdict["verdict"], verdict["cause"], verdict["is_published"]) == ("rejected", "withdrawn", False)
+    assert "it answers in French" in verdict["reason"]
+    assert desk.champion() == "one"
+    assert why_stale(again, desk.target) == ""
+    assert desk.night("three", 0.9)[0]["verdict"] == "promoted"
+
+
+@pytest.mark.parametrize(("policy", "champion"), [("keep", "one"), ("publish", "two")])
+def test_a_champion_that_cannot_be_scored_on_new_questions_follows_the_policy(
+    desk: Desk, policy: str, champion: str
+) -> None:
+    desk.settings = {"gate.incomparable": policy}
+    desk.night("one", 0.8)
+    verdict, _ = desk.night("two", 0.9, evaluation="other")
+    assert (verdict["verdict"], verdict["is_published"]) == ("incomparable", policy == "publish")
+    assert f"gate.incomparable is {policy}" in verdict["policy"]
+    assert "evaluation set changed" in verdict["reason"]
+    assert desk.champion() == champion
+
+
+@pytest.mark.parametrize(("f1", "verdict"), [(0.85, "rejected"), (0.7, "promoted")])
+def test_a_champion_is_scored_again_on_new_questions(desk: Desk, f1: float, verdict: str) -> None:
+    desk.night("one", 0.9)
+    asked: list[str] = []
+
+    def rescore(champion: Path) -> Rescored:
+        asked.append((champion / "model/model.safetensors").read_text())
+        rows = question_rows(f1)
+        scored = ScoredQuestions(
+            [row["id"] for row in rows], [row["article"] for row in rows], np.array([row["f1"] for row in rows])
+        )
+        return Rescored({"exact_match": 100 * f1, "f1": 100 * f1, "num_questions": len(rows), "slices": {}}, scored)
+
+    desk.rescore = rescore
+    told, _ = desk.night("two", 0.8, evaluation="other")
+    assert asked == ["one"]
+    assert (told["verdict"], told["champion"]["f1"], told["champion"]["is_rescored"]) == (verdict, 100 * f1, True)
+    desk.night("three", 0.1)  # on the questions that the champion was published with
+    assert len(asked) == 1 + (verdict == "promoted")
+
+
+def test_a_rescoring_that_may_succeed_later_is_tried_again(desk: Desk) -> None:
+    desk.night("one", 0.9)
+
+    def rescore(champion: Path) -> Rescored:
+        raise TemporaryError("the runtime was killed")
+
+    with pytest.raises(TemporaryError, match="was killed"):
+        desk.night("two", 0.9, evaluation="other", rescore=rescore)
+    assert desk.champion() == "one"
+
+
+def test_a_stage_that_died_after_its_version_was_current_keeps_its_verdict(desk: Desk) -> None:
+    desk.night("one", 0.8)
+    order = desk.order(desk.inputs("two", 0.9), work="same")
+    publish_challenger(order)
+    before = desk.target.state()
+    again = desk.order(desk.inputs("two", 0.9), work="same")  # nothing of the first attempt came into the store
+    publish_challenger(again)
+    assert read_verdict(again.output) == read_verdict(order.output)
+    assert (again.output / "receipt.json").read_bytes() == (order.output / "receipt.json").read_bytes()
+    assert desk.target.state() == before
+
+
+def test_a_version_that_does_not_answer_leaves_the_champion(desk: Desk) -> None:
+    desk.night("one", 0.8)
+
+    def refuse(folder: Path) -> None:
+        raise DataError("it says nothing")
+
+    with pytest.raises(DataError, match="it says nothing"):
+        desk.night("two", 0.9, smoke=refuse)
+    assert desk.champion() == "one"
+    assert desk.night("two", 0.9)[0]["verdict"] == "promoted"
+
+
+def test_a_reused_verdict_is_unchanged_where_it_published_and_the_same_where_it_did_not(desk: Desk) -> None:
+    _, first = desk.night("one", 0.8)
+    assert read_verdict(first, is_reused=True)["verdict"] == "unchanged"
+    _, worse = desk.night("two", 0.5)
+    assert read_verdict(worse, is_reused=True) == read_verdict(worse)
+
+
+def test_a_damaged_champion_is_put_back_by_a_night_without_news(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "published", "reader")
+    desk = Desk(target, tmp_path)
+    _, first = desk.night("one", 0.8)
+    version = Path(read_publication(first).url)
+    (version / "model.safetensors").write_text("tampered")
+    verdict, again = desk.night("one", 0.8)
+    assert verdict["verdict"] == "unchanged"
+    assert desk.champion() == "one"
+    assert desk.holds(first)
+    assert read_publication(again) == read_publication(first)
+    receipt = read_receipt((version / "receipt.json").read_bytes())
+    for name, entry in receipt.published.items():
+        assert read_digest(version / name).sha256 == entry.sha256, name
+
+
+def test_a_champion_whose_receipt_is_damaged_is_published_anew(tmp_path: Path) -> None:
+    desk = Desk(FolderTarget(tmp_path / "published", "reader"), tmp_path)
+    _, first = desk.night("one", 0.8)
+    (Path(read_publication(first).url) / "receipt.json").write_text("{}")
+    verdict, again = desk.night("one", 0.8)
+    assert verdict["verdict"] == "unchanged"
+    assert desk.holds(again)
+    assert version_key((Path(read_publication(again).url) / "receipt.json").read_bytes()) == read_publication(again).key
+
+
+def test_former_verdicts_are_read_from_the_store(tmp_path: Path) -> None:
+    for name, content in {"1": '{"verdict": "first"}', "2": "{", "3": "[]", ".staging": '{"verdict": "x"}'}.items():
+        (tmp_path / "publish" / name).mkdir(parents=True)
+        (tmp_path / "publish" / name / "verdict.json").write_text(content)
+    assert read_verdicts(tmp_path) == [{"verdict": "first"}]
+    assert json.dumps(read_verdicts(tmp_path / "absent")) == "[]"
