@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.timing import machine
+from benchmarks.timing import surroundings
 from podsquad.store.durable import write_json
 
 RESULT = Path(__file__).parent / "results/cached_run.json"
@@ -68,7 +68,7 @@ def main() -> None:
             "median_processor_seconds": {name: statistics.median(values) for name, values in processor.items()},
             "more_than_empty_seconds": round(more, 3),
             "rounds_seconds": wall,
-            "machine": machine(),
+            **surroundings(("prefect",)),
         },
     )
     print(f"{medians}\na cached run takes {more:.2f} s more than six empty tasks\nwritten to {RESULT}")

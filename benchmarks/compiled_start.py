@@ -12,20 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_text import is_there, make_real_features
+from benchmarks.jobs import run_job
+from benchmarks.real_text import add_text_option, make_real_features, need_text
 from benchmarks.timing import RESULTS, Times, surroundings
-from podsquad.runtimes.job import Job
 from podsquad.store.durable import write_json
 
 RESULT = RESULTS / "compiled_start.json"
@@ -37,20 +31,22 @@ def main() -> None:
     """Compile once, start trainings in turn, print and write the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    add_text_option(parser)
     options = parser.parse_args()
-    if not is_there():
-        raise SystemExit("compiled_start needs real text: ../shared/data/squad, ../shared/data/roberta-base-tokenizer")
+    need_text(options.text)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        features, settings = make_real_features(root / "features"), _settings()
-        compile_seconds, _ = _run(root, "compile", settings, {"features": features})
+        features, settings = make_real_features(root / "features", *options.text), _settings()
+        compile_seconds = run_job(root, "compile", settings, {"features": features}).seconds
         warm, cold = root / "compile", root / "cold"
         shutil.copytree(warm, cold, ignore=shutil.ignore_patterns("programs"))
         (cold / "programs").mkdir()
         times = Times()
         for _ in range(options.rounds):
             for name, executable in (("first_time", cold), ("second_time", warm)):
-                times.add(name, *_run(root, "train", settings, {"features": features, "executable": executable}))
+                inputs = {"features": features, "executable": executable}
+                ran = run_job(root, "train", settings, inputs, first_step_only=True)
+                times.add(name, ran.seconds, ran.processor_seconds)
         megabytes = sum(path.stat().st_size for path in (warm / "programs").rglob("*") if path.is_file()) / 2**20
     result: dict[str, Any] = times.as_json() | {
         "times_faster": times.times_faster("first_time", "second_time"),
@@ -70,35 +66,6 @@ def _settings() -> dict[str, Any]:
     settings["training"].update(batch_size=8, micro_batch_tokens=2048, balanced=True)
     settings["runtime"].update(device="cpu", compiled="always")
     return settings
-
-
-def _run(root: Path, verb: str, settings: dict[str, Any], inputs: dict[str, Path]) -> tuple[float, float]:
-    """Run a job to its end, or a training to its first step; return seconds and processor seconds."""
-    output, work = root / verb, root / f"{verb}-work"
-    for folder in (output, work):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-    job_file = root / f"{verb}.json"
-    Job(verb, {name: str(path) for name, path in inputs.items()}, str(output), str(work), settings).write(job_file)
-    command = [sys.executable, "-m", "podsquad.runtimes.torch", str(job_file)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begin = time.perf_counter()
-    # A cache of the user's own would make the first start a second one.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR_")}
-    environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "nothing")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as child:
-        assert child.stdout is not None
-        seconds = 0.0
-        for line in child.stdout:
-            event = json.loads(line)
-            if event["event"] == "failure" and not seconds:
-                raise SystemExit(f"{verb}: {event}")
-            if event["event"] == "progress" and not seconds:
-                seconds = time.perf_counter() - begin
-                child.send_signal(signal.SIGTERM)
-    seconds = seconds or time.perf_counter() - begin
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":

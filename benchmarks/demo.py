@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import machine
+from benchmarks.timing import surroundings
 from podsquad.store.durable import write_json
 
 RESULT = Path(__file__).parent / "results/demo.json"
@@ -41,7 +41,7 @@ def main() -> None:
             "lowest_f1": min(run["f1"] for run in runs),
             "median_f1": statistics.median(run["f1"] for run in runs),
             "median_seconds": statistics.median(run["seconds"] for run in runs),
-            "machine": machine(),
+            **surroundings(("torch", "transformers", "numpy")),
         },
     )
     print(f"written to {RESULT}")

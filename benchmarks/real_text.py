@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data"
 SQUAD, TOKENIZER = SHARED / "squad", SHARED / "roberta-base-tokenizer"
 MAX_LENGTH, STRIDE = 384, 128
+
+
+def add_text_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--text SQUAD TOKENIZER``, the two folders."""
+    parser.add_argument("--text", type=Path, nargs=2, metavar=("SQUAD", "TOKENIZER"), default=(SQUAD, TOKENIZER))
+
+
+def need_text(text: Sequence[Path]) -> None:
+    """End the program with what is missing, unless both folders are there."""
+    if not is_there(*text):
+        raise SystemExit(f"this needs real text: train.json and dev.json in {text[0]}, and a tokenizer in {text[1]}")
 
 
 def is_there(squad: Path = SQUAD, tokenizer: Path = TOKENIZER) -> bool:

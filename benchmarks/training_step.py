@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_text import is_there, make_real_features
+from benchmarks.real_text import add_text_option, make_real_features, need_text
 from benchmarks.timing import RESULTS, Times, surroundings
 from podsquad.store.durable import write_json
 
@@ -36,24 +36,28 @@ def main() -> None:
     """Run, compare the gradients, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    add_text_option(parser)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--as-before",
+        action="store_true",
+        help="take the Trainer's per-device batch that was fastest in the result's file",
+    )
     parser.add_argument("--memory-of", nargs=4, metavar=("NAME", "PRECISION", "PER_DEVICE", "FOLDER"))
     options = parser.parse_args()
     if options.memory_of:
         print(json.dumps(_memory(*options.memory_of, threads=options.threads)))
         return
-    if not is_there():
-        raise SystemExit(
-            "training_step needs real text: ../shared/data/squad and ../shared/data/roberta-base-tokenizer"
-        )
+    need_text(options.text)
     with tempfile.TemporaryDirectory() as folder:
-        features = make_real_features(Path(folder) / "features")
-        result = _measure(features, options.rounds, options.threads)
+        features = make_real_features(Path(folder) / "features", *options.text)
+        before = json.loads(RESULT.read_text(encoding="utf-8")) if options.as_before else {}
+        result = _measure(features, options.rounds, options.threads, before)
     write_json(RESULT, result)
     print(json.dumps(result, indent=2), f"\nwritten to {RESULT}")
 
 
-def _measure(features: Path, rounds: int, threads: int) -> dict[str, Any]:
+def _measure(features: Path, rounds: int, threads: int, before: dict[str, Any]) -> dict[str, Any]:
     import torch
     import transformers
 
@@ -64,8 +68,12 @@ def _measure(features: Path, rounds: int, threads: int) -> dict[str, Any]:
     differences = gradient_differences(features)
     result: dict[str, Any] = {"threads": threads, "sequences": NUM_SEQUENCES, "gradients": differences}
     for precision in PRECISIONS:
-        tried = {size: run_trainer(features, precision, size, num_steps=2)[-1] for size in PER_DEVICE}
-        best = min(tried, key=lambda size: tried[size][0])
+        if before:
+            tried = before[precision]["trainer_seconds_by_per_device"]
+        else:
+            steps = {size: run_trainer(features, precision, size, num_steps=2)[-1] for size in PER_DEVICE}
+            tried = {str(size): round(step[0], 2) for size, step in steps.items()}
+        best = int(min(tried, key=lambda size: tried[size]))
         ours, mine = our_step(features, precision), list[tuple[float, float]]()
         ours()
         between = partial(_append, mine, ours)
@@ -79,11 +87,9 @@ def _measure(features: Path, rounds: int, threads: int) -> dict[str, Any]:
             "times_faster": times.times_faster("trainer"),
             "times_less_processor_time": round(processor["trainer"] / processor["podsquad"], 2),
             "trainer_per_device": best,
-            "trainer_seconds_by_per_device": {str(size): round(step[0], 2) for size, step in tried.items()},
-            "peak_memory_mib": {
-                name: _ask_memory(name, precision, size, features, threads)
-                for name, size in (("podsquad", 0), ("trainer", best), ("trainer_least", min(PER_DEVICE)))
-            },
+            "trainer_seconds_by_per_device": tried,
+            "per_device_was_tried_before": bool(before),
+            "peak_memory_mib": _peaks(precision, best, features, threads),
         }
         print(precision, json.dumps(result[precision], indent=2), flush=True)
     return result | surroundings(LIBRARIES)
@@ -91,6 +97,13 @@ def _measure(features: Path, rounds: int, threads: int) -> dict[str, Any]:
 
 def _append(times: list[tuple[float, float]], step: Callable[[], tuple[float, float]]) -> None:
     times.append(step())
+
+
+def _peaks(precision: str, best: int, features: Path, threads: int) -> dict[str, float]:
+    """Return podsquad's peak, and the Trainer's: with its fastest per-device batch, and with the smallest."""
+    sizes = {size: _ask_memory("trainer", precision, size, features, threads) for size in {best, min(PER_DEVICE)}}
+    mine = _ask_memory("podsquad", precision, 0, features, threads)
+    return {"podsquad": mine, "trainer": sizes[best], "trainer_least": sizes[min(PER_DEVICE)]}
 
 
 def _ask_memory(name: str, precision: str, per_device: int, features: Path, threads: int) -> float:

@@ -12,6 +12,7 @@ from podsquad.evaluation.report import read_metrics
 from podsquad.history import training_record
 from podsquad.publishing.publish import read_publication, read_verdict
 from podsquad.stages.catalog import STAGES
+from podsquad.unchanged import Unchanged
 from tasks.reference import ArtifactReference
 
 
@@ -58,6 +59,27 @@ def report_run(
             }
             for outcome in outcomes
         ],
+    }
+
+
+def report_unchanged(profile: str, unchanged: Unchanged, *, note: str = "") -> dict[str, Any]:
+    """Return the report of a run that made nothing: no stage, and no model in the store."""
+    publication, metrics = unchanged.publication, unchanged.metrics
+    return {
+        "profile": profile,
+        "note": note,
+        "summary": _summary(metrics, unchanged.verdict),
+        "exact_match": metrics["exact_match"],
+        "f1": metrics["f1"],
+        "num_questions": metrics["num_questions"],
+        "emulated": "emulated" in unchanged.receipt.hardware.kind,
+        "verdict": unchanged.verdict,
+        "is_published": False,
+        "publication": publication.url,
+        "pointer": publication.current,
+        "model": publication.current if publication.target == "folder" else None,
+        "example": None,
+        "stages": [],
     }
 
 

@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.states import Completed
 
 from flows.form import Changes, merged
-from flows.report import report_run
+from flows.report import report_run, report_unchanged
 from podsquad.config.section import StageName
 from podsquad.config.settings import ProfileName
 from tasks.compile import compile_program
@@ -49,6 +49,8 @@ def retrain(
     """
     log_to_page()
     night = Night.begin(profile, merged(changes, overrides), frozenset(refresh), publish=publish, note=note)
+    if publish and (unchanged := night.find_unchanged()):
+        return Completed(message=unchanged.verdict["reason"], data=report_unchanged(profile, unchanged, note=note))
     dataset = night.run(download)
     features = night.run(tokenize, dataset)
     executable = night.run(compile_program, features)

@@ -79,17 +79,12 @@ def scratch_store(store: Path, *, keep: bool) -> Iterator[Path]:
     when the store cannot be written.
     """
     home = store.absolute()
-    scratch = home / SCRATCH
+    scratch, lock = home / SCRATCH, FileLock(home / f"{SCRATCH}.lock")
     try:
         home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / f"{SCRATCH}.lock", timeout=0):
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            try:
-                yield scratch
-            finally:
-                if not keep:
-                    shutil.rmtree(scratch, ignore_errors=True)
+        lock.acquire(timeout=0)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
     except Timeout as error:
         raise TemporaryError(
             f"another canary is under way in {home}",
@@ -97,7 +92,14 @@ def scratch_store(store: Path, *, keep: bool) -> Iterator[Path]:
             do="run the same again when it is done",
         ) from error
     except OSError as error:
+        lock.release()
         raise from_os_error(error, "making the canary's store") from error
+    try:
+        yield scratch
+    finally:
+        if not keep:
+            shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
 
 
 def compare(reference: Reference, made: Mapping[str, Path]) -> CanaryReport:

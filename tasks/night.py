@@ -17,7 +17,8 @@ from podsquad.nights import nights_view
 from podsquad.plan import make_plan
 from podsquad.preflight import first_failure, run_checks
 from podsquad.publishing.publish import read_verdict
-from podsquad.views import View, plan_view, stage_views
+from podsquad.unchanged import Unchanged, find_unchanged
+from podsquad.views import View, plan_view, publication_view, stage_views, verdict_view
 from tasks.hub_token import hub_token
 from tasks.page import show, tag_run
 from tasks.reference import ArtifactReference
@@ -55,6 +56,21 @@ class Night:
                 raise failure
             show(profile, planned)
         return cls(settings, refresh)
+
+    def find_unchanged(self) -> Unchanged | None:
+        """Return the champion if this run would make it again on a store that knows nothing of it, and show that."""
+        if self._refresh:
+            return None
+        with hub_token(self.settings.publish.token_block):
+            found = find_unchanged(self.settings, logging.getLogger("podsquad.run").info)
+        if found:
+            verdict = found.verdict
+            show(
+                self.settings.profile,
+                lambda: [verdict_view(verdict), publication_view(found.publication, verdict)],
+            )
+            tag_run(f"verdict:{verdict['verdict']}")
+        return found
 
     def run(self, stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
         """Run a stage's task, or take what an earlier run made, and show what there is to see.

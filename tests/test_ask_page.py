@@ -16,7 +16,7 @@ import pytest
 from podsquad.ask_page import ADDRESS, MOST_BODY_BYTES, AskServer, parse_request
 from podsquad.errors import DataError, SettingsError, TemporaryError
 
-SECONDS = 60.0
+SECONDS = 120.0
 NASTY = "<script>alert(1)</script>&\"'$nonce"
 
 

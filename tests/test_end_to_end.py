@@ -38,9 +38,9 @@ class Demo:
         self.folder = folder
         self.environ = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(HOME)}
 
-    def call(self, *arguments: str, sets: tuple[str, ...] = ()) -> str:
-        """Run ``podsquad`` and return its standard output; it must end well."""
-        settings = [f"--set={assignment}" for assignment in (*SMALL, *sets)]
+    def call(self, *arguments: str, sets: tuple[str, ...] | None = ()) -> str:
+        """Run ``podsquad`` and return its standard output; it must end well. ``sets`` None: it takes no settings."""
+        settings = [] if sets is None else [f"--set={assignment}" for assignment in (*SMALL, *sets)]
         command = [sys.executable, "-m", "podsquad", *arguments, *settings]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=300, check=False
@@ -62,6 +62,7 @@ def states(report: dict[str, Any]) -> dict[str, str]:
     return {stage["stage"]: stage["state"] for stage in report["stages"]}
 
 
+@pytest.mark.timeout(1500)
 def test_a_stranger_s_demo(tmp_path: Path, prefect_server: str) -> None:
     demo = Demo(tmp_path, prefect_server)
     first = demo.run()
@@ -92,6 +93,23 @@ def test_a_stranger_s_demo(tmp_path: Path, prefect_server: str) -> None:
     assert answer["text"] == example["context"][answer["char_start"] : answer["char_end"]]
     card = (tmp_path / first["publication"] / "README.md").read_text(encoding="utf-8")
     assert f"{first['f1']:.2f}" in card
+    public_class = json.loads((tmp_path / first["pointer"] / "config.json").read_text())["architectures"]
+    assert public_class == ["RobertaForQuestionAnswering"]
+    assert "RobertaForQuestionAnswering" in card
+
+    # It is as its receipt says, down to the store and the made-up world.
+    down = ("verify", first["pointer"], "--store", ".podsquad/store", "--data", "demo", "--json")
+    told = json.loads(demo.call(*down, sets=None))
+    assert {(each["where"], each["state"]) for each in told["findings"]} == {
+        (where, "ok") for where in ("published", "receipt", "store", "data")
+    }
+    assert {"dataset", "scores"} <= {each["name"] for each in told["findings"]}
+
+    # The same training again gives the same bytes, and publishes nothing.
+    canary = json.loads(demo.call("run", "--canary", "--json"))
+    assert canary["verdict"] == "reproduced", canary["summary"]
+    assert canary["reference"].startswith("the champion")
+    assert json.loads(demo.call(*down, sets=None))["version"] == told["version"]
 
 
 @real_data

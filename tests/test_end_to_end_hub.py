@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,14 @@ def test_a_week_of_nights(command: Command) -> None:
     assert [entry["reason"] for entry in nights["rolled_back"]] == ["it answers in French"]
     assert {run["verdict"] for run in nights["runs"]} == {"first", "rejected"}
     assert [run["tag"] for run in nights["runs"] if run["is_current"]] == [tag]
+    # A store that knows nothing of it: the champion's receipt says what these inputs make.
+    shutil.rmtree(command.folder / ".podsquad/store")
+    unchanged = command.run()
+    assert (unchanged["verdict"]["verdict"], unchanged["stages"]) == ("unchanged", [])
+    assert unchanged["f1"] == first["f1"]
+    assert not (command.folder / ".podsquad/store").exists()
+    assert len(place.titles()) == 3
+
     everything = [path for path in command.folder.rglob("*") if path.is_file()]
     assert not [path for path in everything if TOKEN.encode() in path.read_bytes()]
 

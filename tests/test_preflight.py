@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections import namedtuple
 from dataclasses import replace
 from functools import partial
@@ -186,6 +187,19 @@ def test_the_pod_s_plan_is_checked(fake_stages: FakeStages, tmp_path: Path) -> N
     assert check(settings, "executables").passed
     assert check(settings, "hosts").found == "one host"
     assert not any(each.name == "IPUs" for each in run_checks(fake_stages.settings()))
+
+
+def test_compiled_programs_need_a_store_and_a_temporary_folder(
+    fake_stages: FakeStages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = ipu_interpreter(tmp_path)
+    (tmp_path / "file").write_text("")
+    settings = fake_stages.settings(**POD, runtime__python=python, store__path=tmp_path / "file")
+    assert "--set store.path=FOLDER" in check(settings, "executables").do
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    failed = check(fake_stages.settings(**POD, runtime__python=python), "executables")
+    assert not failed.passed
+    assert "TMPDIR" in failed.do
 
 
 def test_a_config_file_that_cannot_be_used_fails_the_pod_s_checks(fake_stages: FakeStages, tmp_path: Path) -> None:

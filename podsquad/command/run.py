@@ -126,12 +126,14 @@ def _print_report(report: Mapping[str, Any]) -> None:
         (stage["stage"], stage["state"], f"{stage['seconds']:.1f} s", stage["key"][:12], stage["reason"])
         for stage in report["stages"]
     ]
-    print_table(("stage", "state", "time", "key", "reason"), rows, right=("time",))
-    print()
+    if rows:
+        print_table(("stage", "state", "time", "key", "reason"), rows, right=("time",))
+        print()
     print(f"exact match {report['exact_match']:.2f}, F1 {report['f1']:.2f} on {report['num_questions']:,} questions")
     if report["emulated"]:
         print("emulated    on this machine's CPU: no IPU was used, and no time here is an IPU's")
-    print(f"store       {shown_path(Path(report['stages'][0]['path']).parents[1])}")
+    if report["stages"]:
+        print(f"store       {shown_path(Path(report['stages'][0]['path']).parents[1])}")
     if verdict := report["verdict"]:
         print(f"verdict     {verdict['verdict']}: {verdict['reason']}")
         if verdict["policy"]:
@@ -140,6 +142,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
     else:
         print("published   nothing: the run was to end after evaluate")
     print(f"in          {report['seconds']:.1f} s")
+    if report["example"] is None:
+        return
     example, model = report["example"], shlex.quote(report["model"])
     print(f"\nask it:     {program(sys.argv[0])} ask --model {model} {shlex.quote(example['question'])} \\")
     print(f"              --context {shlex.quote(example['context'])}")

@@ -20,14 +20,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from podsquad.errors import InputMissingError, InternalError, StoreError, TemporaryError, from_os_error
+from podsquad.publishing.folder_files import (
+    copy_file,
+    damaged,
+    listing_in,
+    receipt_in,
+    remove_leftovers,
+    wrong_files,
+)
 from podsquad.publishing.folder_turns import Turn, read_turns, versions_of, withdrawn_by, write_turns
 from podsquad.publishing.listing import FILES_FILE, Listing
-from podsquad.publishing.receipt import RECEIPT_FILE
 from podsquad.publishing.target import (
     Champion,
     Publication,
@@ -39,13 +45,11 @@ from podsquad.publishing.target import (
     refuse_withdrawn,
     tag_of,
 )
-from podsquad.store.contents import FileDigest, digest_file
-from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folder, move_folder, parse_json, write_bytes
+from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folder, move_folder, write_bytes
 
 CURRENT = "current"
 VERSIONS = "versions"
 _LOCK_FILE = ".lock"
-_CHUNK_BYTES = 4 * 2**20
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -91,9 +95,9 @@ class FolderTarget:
         if not self.home.is_dir():
             return TargetState(False, None, {}, (), "")
         with self._os_errors_explained():
-            listing = _read_listing(self.pointer) if self.pointer.is_dir() else None
+            listing = listing_in(self.pointer) if self.pointer.is_dir() else None
             turns = read_turns(self.home, listing.key if listing else None)
-            champion = Champion(listing.key, listing, _read_receipt(self.pointer)) if listing else None
+            champion = Champion(listing.key, listing, receipt_in(self.pointer)) if listing else None
             there = [each for each in versions_of(turns) if self.path(each.tag).is_dir()]
             link = str(self.pointer.readlink()) if self.pointer.is_symlink() else ""
         told = canonical_json([link, [asdict(turn) for turn in turns]]) if link or turns else ""
@@ -112,14 +116,14 @@ class FolderTarget:
         Raises InputMissingError when there is no such version, StoreError when its bytes are not as it lists.
         """
         version = self.path(tag)
-        listing = _read_listing(version) if version.is_dir() else None
+        listing = listing_in(version) if version.is_dir() else None
         if listing is None:
             raise InputMissingError(f"{self.home} has no version {tag}", do="podsquad runs lists what was published")
         shutil.rmtree(folder, ignore_errors=True)
         with self._os_errors_explained():
             for name in sorted(set(listing.files) & set(listing.files if names is None else names)):
-                if not (version / name).is_file() or _copy(version / name, folder / name) != listing.files[name]:
-                    raise _damaged(version, [name])
+                if not (version / name).is_file() or copy_file(version / name, folder / name) != listing.files[name]:
+                    raise damaged(version, [name])
         return listing
 
     def publish(self, key: str, files: Mapping[str, Path], smoke: Smoke, expected: str | None = None) -> Publication:
@@ -170,8 +174,8 @@ class FolderTarget:
                     do="name one of them with --to",
                 )
             key = known[to]
-            if wrong := self._wrong(key):
-                raise _damaged(self.path(to), wrong)
+            if wrong := wrong_files(self.path(tag_of(key)), key):
+                raise damaged(self.path(to), wrong)
             if state.champion is None or state.champion.key != key:
                 smoke(self.path(to))
                 self._turn(key, reason)
@@ -186,7 +190,7 @@ class FolderTarget:
         try:
             if not self.pointer.is_symlink() or self.pointer.readlink() != Path(VERSIONS) / tag:
                 return f"{self.pointer} does not hold this version"
-            wrong = self._wrong(key)
+            wrong = wrong_files(self.path(tag_of(key)), key)
         except OSError as error:
             return f"{self.pointer} cannot be read: {error.strerror or error}"
         return f"{', '.join(wrong)} of {self.path(tag)} changed since" if wrong else ""
@@ -197,7 +201,7 @@ class FolderTarget:
             (self.home / VERSIONS).mkdir(parents=True, exist_ok=True)
             try:
                 with FileLock(self.home / _LOCK_FILE, timeout=self.lock_timeout_seconds):
-                    self._remove_leftovers()
+                    remove_leftovers(self.home)
                     yield
             except Timeout as error:
                 raise TemporaryError(
@@ -217,7 +221,7 @@ class FolderTarget:
         staging = self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
         staging.mkdir()
         try:
-            listing = Listing(key, {name: _copy(source, staging / name) for name, source in sorted(files.items())})
+            listing = Listing(key, {name: copy_file(source, staging / name) for name, source in sorted(files.items())})
             if wrong := listing.differing(staging):
                 raise InternalError(
                     f"{', '.join(wrong)} read back with other bytes than were written to {self.home}",
@@ -234,11 +238,11 @@ class FolderTarget:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        self._remove_leftovers()
+        remove_leftovers(self.home)
 
     def _turn(self, key: str, reason: str) -> None:
         """Make a version current that is there and whole: the turn is written, then the pointer decides."""
-        listing = _read_listing(self.pointer) if self.pointer.is_dir() else None
+        listing = listing_in(self.pointer) if self.pointer.is_dir() else None
         turns = read_turns(self.home, listing.key if listing else None)
         if not turns or turns[-1].key != key:  # else a publisher died before there was a pointer
             write_turns(self.home, [*turns, Turn(key, self.now().strftime(_STAMP), reason)])
@@ -255,81 +259,16 @@ class FolderTarget:
 
     def _is_whole(self, key: str) -> bool:
         try:
-            return not self._wrong(key)
+            return not wrong_files(self.path(tag_of(key)), key)
         except OSError:
             return False
 
-    def _wrong(self, key: str) -> list[str]:
-        """Return what of the version's folder is not as its files.json says, for this key; empty: it is whole."""
-        root = self.path(tag_of(key))
-        listing = _read_listing(root)
-        if listing is None or listing.key != key:
-            return [FILES_FILE]
-        found = {
-            path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_symlink() or not path.is_dir()
-        }
-        differing = {name for name in found & set(listing.files) if _digest(root / name) != listing.files[name]}
-        return sorted(differing | found ^ {*listing.files, FILES_FILE})
-
     def _refuse_other_model(self, key: str) -> None:
         path = self.path(tag_of(key))
-        other = _read_listing(path)
+        other = listing_in(path)
         if other and other.key != key and tag_of(other.key) == tag_of(key):
             raise StoreError(
                 f"{path} holds another model, of key {other.key}",
                 why="two keys share their first 12 digits, by which versions are named",
                 do="publish under another name with --set publish.name=NAME",
             )
-
-    def _remove_leftovers(self) -> None:
-        """Remove what killed publishers left behind; the caller holds the lock, so nobody works on it."""
-        for entry in self.home.iterdir():
-            if not entry.name.startswith(TEMPORARY_PREFIX):
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-
-
-def _copy(source: Path, target: Path) -> FileDigest:
-    """Copy a file to the disk and return the size and digest of what was read."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while chunk := reader.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-        if hasattr(os, "posix_fadvise"):
-            # Let the comparison read the disk, not this machine's memory of it.
-            os.posix_fadvise(writer.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return FileDigest(size, digest.hexdigest())
-
-
-def _digest(path: Path) -> FileDigest | None:
-    return digest_file(path) if path.is_file() else None
-
-
-def _read_listing(version: Path) -> Listing | None:
-    try:
-        return Listing.parse((version / FILES_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _read_receipt(version: Path) -> dict[str, Any] | None:
-    try:
-        receipt = parse_json((version / RECEIPT_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return receipt if isinstance(receipt, dict) else None
-
-
-def _damaged(version: Path, wrong: list[str]) -> StoreError:
-    return StoreError(
-        f"{', '.join(wrong)} of {version} are not as they were published",
-        why="the version is damaged",
-        do="name another version, or publish it again from the store",
-    )

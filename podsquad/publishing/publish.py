@@ -200,6 +200,7 @@ def _with_card(order: PublishOrder, gate: Mapping[str, Any], files: Mapping[str,
         report=read_report(dataset),
         layout=read_layout(features),
         gate=gate,
+        architecture=(_read(model / "model/config.json").get("architectures") or [""])[0],
     )
     (folder / CARD_FILE).write_bytes(card.encode("utf-8"))
     files = dict(files) | {CARD_FILE: folder / CARD_FILE}

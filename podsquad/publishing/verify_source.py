@@ -12,6 +12,7 @@ from podsquad.publishing.hub_listing import read_tree
 from podsquad.publishing.listing import FILES_FILE, read_digest
 from podsquad.publishing.receipt import RECEIPT_FILE
 from podsquad.publishing.verify import Published
+from podsquad.publishing.verify_store import list_all
 from podsquad.store.contents import FileDigest, open_regular
 
 MAIN = "main"
@@ -41,7 +42,7 @@ def open_folder(folder: Path) -> Published:
         raise InputMissingError(f"{folder} is no folder", do="name the folder of a published version")
     try:
         home = folder.resolve()
-        names = frozenset(path.relative_to(home).as_posix() for path in home.rglob("*") if not path.is_dir())
+        names = frozenset(list_all(home))
     except OSError as error:
         raise StoreError(f"cannot read {folder}: {error.strerror or error}") from error
     _refuse_strange(names, str(folder))

@@ -27,15 +27,22 @@ def verify_store(receipt: Receipt, store: Path) -> Iterator[Finding]:
             yield Finding("store", f"{name}/{stage.key}/{finding.name}", finding.state, finding.told)
 
 
+def list_all(folder: Path) -> Iterator[str]:
+    """Yield the names of everything below a folder but its folders; a link to a folder is one, and not entered."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_dir():
+            yield path.relative_to(folder).as_posix()
+
+
 def _verify_artifact(stage: str, record: StageRecord, folder: Path) -> Iterator[Finding]:
     outside, manifest_fault = _read_outside(stage, record, folder)
     yield manifest_fault or Finding("store", MANIFEST_FILE, "ok")
     expected = {name: entry.model_dump() for name, entry in record.files.items()} | outside
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    present = set(list_all(folder))
     for name, entry in sorted(expected.items()):
         if name not in present:
             yield Finding("store", name, "missing", f"its {MANIFEST_FILE} names it" if name in outside else "")
-        elif read_digest(folder / name)._asdict() != entry:
+        elif not (folder / name).is_file() or read_digest(folder / name)._asdict() != entry:
             source = f"its {MANIFEST_FILE}" if name in outside else "the receipt"
             yield Finding("store", name, "changed", f"its bytes are not those that {source} names")
         else:

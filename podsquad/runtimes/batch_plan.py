@@ -73,25 +73,38 @@ def total_steps(plan: BatchPlan, epochs: int, drop_last: bool) -> int:
 
 
 def micro_batches(lengths: np.ndarray, max_tokens: int, *, padded: bool = False) -> list[np.ndarray]:
-    """Cut sequences into micro-batches of at most ``max_tokens`` tokens.
+    """Cut sequences into as few micro-batches of at most ``max_tokens`` tokens as their order allows, evenly filled.
 
     Returns positions in ``lengths`` (int64); every position occurs once. Sequences run from short to long, so that
     neighbours are of similar length. ``padded`` counts each sequence at the length of its micro-batch's longest. A
-    sequence longer than ``max_tokens`` gets a micro-batch of its own.
+    sequence longer than ``max_tokens`` gets a micro-batch of its own. Evenly: the fullest is as little full as can be,
+    since it is the one that says how much memory a step takes.
     """
     by_length = np.argsort(lengths, kind="stable").astype(np.int64)
-    batches: list[np.ndarray] = []
-    first, tokens = 0, 0
-    for place, position in enumerate(by_length):
-        length = int(lengths[position])
-        grown = (place - first + 1) * length if padded else tokens + length
-        if place > first and grown > max_tokens:
-            batches.append(by_length[first:place])
-            first, tokens = place, 0
+    ordered: list[int] = lengths[by_length].tolist()
+    low, high = 1, max_tokens
+    fewest = len(_starts(ordered, max_tokens, padded))
+    while low < high:
+        middle = (low + high) // 2
+        if len(_starts(ordered, middle, padded)) > fewest:
+            low = middle + 1
+        else:
+            high = middle
+    starts = _starts(ordered, high, padded)
+    return np.split(by_length, starts[1:]) if starts else []
+
+
+def _starts(ordered: list[int], max_tokens: int, padded: bool) -> list[int]:
+    """Return where micro-batches begin that are filled one after the other; ``ordered`` are lengths, ascending."""
+    starts: list[int] = []
+    tokens = 0
+    for place, length in enumerate(ordered):
+        grown = (place - starts[-1] + 1) * length if padded and starts else tokens + length
+        if not starts or grown > max_tokens:
+            starts.append(place)
+            tokens = 0
         tokens += length
-    if first < len(by_length):
-        batches.append(by_length[first:])
-    return batches
+    return starts
 
 
 @dataclass(frozen=True)

@@ -152,8 +152,9 @@ class Store:
         manifests = []
         for path in (self.root / stage).glob(f"*/{MANIFEST_FILE}"):
             try:
-                ingredients = parse_json(path.read_bytes())["ingredients"]
-                if key_of(ingredients) == path.parent.name:
+                manifest = parse_json(path.read_bytes())
+                ingredients = manifest["ingredients"]
+                if key_of(ingredients) == manifest["key"]:  # else it is not what a build was made of
                     manifests.append((path.stat().st_mtime_ns, ingredients))
             except (OSError, ValueError, KeyError, TypeError):
                 continue  # a damaged one is found and reported when its key is looked up

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PICTURES_VARIABLE = "PODSQUAD_PICTURES"  # a folder for pictures of the pages; make screenshots sets it
 RUN_SECONDS = 480.0  # for a small run, on a slow machine at work
+_SETTLE_SECONDS = 4.0  # for the graph, which moves to its place; no test waits for that
 
 
 class PrefectUI:
@@ -134,7 +135,12 @@ class PrefectUI:
             return
         size = self.page.viewport_size
         self.page.set_viewport_size({"width": 1280, "height": height})
+        if self.page.locator("canvas").count():  # the graph of a run, which finds its scale when it is first drawn
+            tab = self.page.get_by_role("tab", selected=True).inner_text()
+            self.page.reload()
+            self.tab(tab)
         self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_timeout(_SETTLE_SECONDS * 1000)
         shot = self.page.screenshot(animations="disabled")
         # A page has few colours: so many look the same and take a third.
         Image.open(io.BytesIO(shot)).convert("RGB").quantize(128).save(self._pictures / f"{name}.png", optimize=True)

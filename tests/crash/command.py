@@ -39,6 +39,7 @@ class Command:
     profile = "demo"
     settings = SETTINGS
     published = "demo-reader"
+    publishes = True
     told_anew = _TOLD_ANEW
 
     def __init__(self, folder: Path, server: str) -> None:
@@ -59,6 +60,7 @@ class Command:
         settings = [f"--set={assignment}" for assignment in (*self.settings, *sets)]
         command = [sys.executable, "-m", "podsquad", "run", "--json", "--profile", self.profile, *settings]
         command += ["--refresh", refresh] if refresh else []
+        command += [] if self.publishes else ["--no-publish"]
         with (self.folder / "output.log").open("ab") as output:
             return subprocess.Popen(
                 command,

@@ -118,11 +118,25 @@ def test_a_deployment_in_which_nothing_runs_is_told(
     assert "an undisturbed run failed" in capsys.readouterr().err
 
 
-def test_the_drill_s_settings_are_those_of_the_command(tmp_path: Path) -> None:
-    settings: Settings = load_settings("demo", {"store.path": str(tmp_path / "store")}).settings
+def test_what_bears_a_key_of_the_drill_s_goes_and_nothing_else(tmp_path: Path) -> None:
+    store = a_user_s_store(tmp_path)
+    before = listing(store)
+    settings: Settings = load_settings("demo", {"store.path": str(store)}).settings
+    with Deployment(settings, tmp_path) as place:
+        ((stage, key),) = place.keys().items()
+        for name in (f"{stage}/{key}/file", f"{stage}/.leases/{key}.3", f"{stage}/.work/{key}.3/step"):
+            (store / name).parent.mkdir(parents=True, exist_ok=True)
+            (store / name).write_text("the drill's")
+        (store / f".prefect/{stage}-{key}-0123").write_text("a result")
+        (store / ".prefect/0123").write_text(f'{{"error": "building {key}"}}')
+    assert listing(store) == before
+
+
+def test_no_two_drills_have_a_key_in_common(tmp_path: Path) -> None:
+    settings = load_settings("demo", {"store.path": str(tmp_path / "store")}).settings
     with Deployment(settings, tmp_path) as place:
         one = place.keys()
         assert set(one) == {"download"}
         assert place.keys() == one
     with Deployment(settings, tmp_path) as place:
-        assert place.keys() != one  # keys that no other run has
+        assert place.keys() != one

@@ -7,13 +7,16 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, StoreError, TemporaryError
+from podsquad.publishing.target import Publication
 from podsquad.stages.stage import Building
+from podsquad.unchanged import Unchanged
 from tests.flows.night import Night
 
 ALL = list(STAGE_NAMES)
@@ -336,6 +339,27 @@ def test_a_night_that_keeps_the_champion_is_a_run_that_succeeds(night: Night, ve
     assert shown["demo-verdict"].description.startswith(verdict.capitalize())
     again = night.run(training__seed=5)
     assert again["verdict"] == report["verdict"]  # nothing changed: it is told as it was
+
+
+def test_a_night_that_the_champion_s_receipt_foresees_runs_no_stage(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publication = Publication("folder", "/p", "ab" * 16, "v-abc", "/p/versions/v-abc", "/p/current")
+    receipt: Any = SimpleNamespace(hardware=SimpleNamespace(kind="ipu emulated on cpu"))
+    found = Unchanged(publication, receipt, {"exact_match": 75.0, "f1": 87.5, "num_questions": 10})
+    monkeypatch.setattr("tasks.night.find_unchanged", lambda settings, log: found)
+    report = night.run()
+    run, shown = night.page()
+    assert (night.built, night.states, report["stages"]) == ([], {}, [])
+    assert (report["verdict"]["verdict"], report["f1"], report["emulated"]) == ("unchanged", 87.5, True)
+    assert (report["publication"], report["model"]) == ("/p/versions/v-abc", "/p/current")
+    assert run.state.message == report["verdict"]["reason"]
+    assert "verdict:unchanged" in run.tags
+    assert set(shown) == {"demo-plan", "demo-verdict", "demo-publication"}
+    night.submit(publish=False)
+    assert night.built == others("publish")
+    night.run(refresh=["download"])
+    assert night.built == ["download", "publish"]
 
 
 def test_a_run_without_publishing_ends_after_evaluate(night: Night) -> None:

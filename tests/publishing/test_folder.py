@@ -188,7 +188,7 @@ def test_leftovers_of_a_killed_publisher_are_removed(desk: Desk) -> None:
 
 
 def test_a_disk_that_does_not_keep_its_bytes_is_noticed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = module._copy
+    original = module.copy_file
 
     def rot(source: Path, target: Path) -> FileDigest:
         entry = original(source, target)
@@ -196,7 +196,7 @@ def test_a_disk_that_does_not_keep_its_bytes_is_noticed(desk: Desk, monkeypatch:
             flip_a_bit(target)
         return entry
 
-    monkeypatch.setattr(module, "_copy", rot)
+    monkeypatch.setattr(module, "copy_file", rot)
     with pytest.raises(InternalError, match=r"model\.safetensors read back with other bytes"):
         desk.publish()
     assert list((desk.home / "versions").iterdir()) == []
@@ -207,7 +207,7 @@ def test_a_full_disk_keeps_its_name(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     def full(source: Path, target: Path) -> FileDigest:
         raise OSError(errno.ENOSPC, "No space left on device", str(target))
 
-    monkeypatch.setattr(module, "_copy", full)
+    monkeypatch.setattr(module, "copy_file", full)
     with pytest.raises(DiskFullError, match="publishing roberta"):
         desk.publish()
     assert not [entry for entry in desk.home.iterdir() if entry.name.startswith(".tmp")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from podsquad.command.verify import verify
-from podsquad.errors import InputMissingError, SettingsError
+from podsquad.errors import InputMissingError, SettingsError, StoreError
 from podsquad.publishing.findings import Finding, Verification
 from podsquad.publishing.listing import FILES_FILE, Listing
 from podsquad.publishing.receipt import RECEIPT_FILE, encode_receipt, version_key
@@ -100,6 +101,32 @@ def test_a_missing_file_is_named(version: Path, name: str) -> None:
 def test_a_file_too_many_is_named(version: Path, name: str) -> None:
     (version / name).write_text("not podsquad's")
     assert faults(look(version)) == {name: "extra"}
+
+
+def test_a_link_to_a_folder_and_a_pipe_are_not_taken_for_files(made: Made, version: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (version / "plots").rename(elsewhere)
+    (version / "plots").symlink_to(elsewhere)
+    assert faults(look(version)) == {"plots": "extra", "plots/loss.png": "missing"}
+    (version / "plots").unlink()
+    elsewhere.rename(version / "plots")
+    (version / "config.json").unlink()
+    os.mkfifo(version / "config.json")
+    with pytest.raises(StoreError, match=r"cannot read .*config\.json: it is no regular file"):
+        look(version)
+    plan = made.artifacts["compile"].path / "plan.json"
+    plan.unlink()
+    os.mkfifo(plan)
+    (version / "config.json").unlink()
+    shutil.copyfile(made.files["config.json"], version / "config.json")
+    assert list(faults(look(version, store=made.store)).values()) == ["changed"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_told(version: Path) -> None:
+    (version / "config.json").chmod(0)
+    with pytest.raises(StoreError, match=r"cannot read .*config\.json"):
+        look(version)
 
 
 def test_another_version_under_a_version_s_name_is_found(made: Made, version: Path) -> None:

@@ -61,6 +61,15 @@ def test_micro_batches_are_as_full_as_their_order_allows() -> None:
     assert micro_batches(np.zeros(0, np.int64), 6) == []
 
 
+def test_micro_batches_are_as_few_and_as_even_as_can_be() -> None:
+    lengths = np.random.default_rng(1).integers(20, 384, 64)
+    pieces = micro_batches(lengths, 2048)
+    tokens = [int(lengths[piece].sum()) for piece in pieces]
+    assert len(pieces) == -(-int(lengths.sum()) // 2048)
+    assert max(tokens) - lengths.sum() / len(pieces) < 384 / 2
+    assert min(tokens) > max(tokens) / 2
+
+
 def test_the_memory_estimate_adds_up() -> None:
     made = estimate_memory(1000, tokens=10, hidden_size=8, intermediate_size=32, num_layers=2, activation_bytes=4)
     assert made.weights_bytes == made.gradients_bytes == 4000

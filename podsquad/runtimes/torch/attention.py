@@ -14,7 +14,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from podsquad.errors import SettingsError
-from podsquad.runtimes.torch.flat_attention import attend, attend_groups, can_flash
+from podsquad.runtimes.torch.flat_attention import attend, attend_groups
 from podsquad.runtimes.torch.packing import Packing
 
 PACKED_ATTENTION = "podsquad_packed"
@@ -60,7 +60,7 @@ def packed_attention(
             do="set runtime.formulation=padded",
         )
     flat = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]
-    if packing.groups and not can_flash(query):
+    if packing.groups:
         return attend_groups(torch.stack(flat), packing.groups, dropout, scaling, sliding_window)[None], None
     whole = [tensor.contiguous() for tensor in flat]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling

@@ -35,7 +35,7 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
     stop.raise_if_set("nothing was planned yet")
     features = Features(job.inputs["features"], "train")
     plan = make_plan(job.settings, layout, config, features.input_ids.lengths)
-    for name in ("formulation", "compiled", "micro_batch_tokens"):
+    for name in ("formulation", "attention", "compiled", "micro_batch_tokens"):
         events.decision(name, plan[name]["value"], plan[name]["reason"])
     size = static_size_of(plan)
     if size is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import resource
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,6 +60,16 @@ def describe_device(device: torch.device) -> str:
     except (OSError, StopIteration):  # no Linux, or a processor that has no name there
         name = platform.processor() or platform.machine()
     return f"{name} (CPU)"
+
+
+def peak_memory(device: torch.device) -> dict[str, float | None]:
+    """Return the most that this process held so far, in MiB: on the device (None on a CPU), and in main memory."""
+    on_device = None
+    if device.type == "cuda":
+        on_device = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return {"peak_device_memory_mib": on_device, "peak_resident_mib": round(resident / unit, 1)}
 
 
 def library_versions() -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 On CUDA in half precision it is variable-length flash attention, forward and backward, with dropout. Elsewhere it is
 written out over groups of sequences: what makes a compiled model run where there is no CUDA, and what the CUDA branch
-is held against. The CUDA branch was written from PyTorch's schemas and has not been run on hardware yet.
+is held against. The CUDA branch was written from the sources of PyTorch (2.11 and 2.13 take the same arguments) and has
+not been run on hardware yet: attention_route.py tries it before it is used.
 
 The aten operators, not torch.nn.attention.varlen.varlen_attn, because that one has no dropout (torch 2.13).
 """
@@ -17,12 +18,20 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from podsquad.runtimes.torch.packing import Group, group_sequences
 
-_FLASH_HEAD_SIZE = 256  # flash attention's largest
+FLASH_DTYPES = (torch.bfloat16, torch.float16)
+FLASH_HEAD_SIZE, FLASH_HEAD_MULTIPLE = 256, 8  # the largest; and what divides it
+FLASH_CAPABILITY = (8, 0)  # Ampere
 
 
 def can_flash(query: Tensor) -> bool:
     """Tell whether attention of these heads runs as flash attention."""
-    return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and query.shape[-1] <= _FLASH_HEAD_SIZE
+    return (
+        query.is_cuda
+        and query.dtype in FLASH_DTYPES
+        and query.shape[-1] <= FLASH_HEAD_SIZE
+        and query.shape[-1] % FLASH_HEAD_MULTIPLE == 0
+        and torch.cuda.get_device_capability(query.device) >= FLASH_CAPABILITY
+    )
 
 
 @torch.library.custom_op("podsquad::attend", mutates_args=())  # type: ignore[untyped-decorator]
@@ -54,7 +63,7 @@ def attend(
         window_size_right=reach,
     )
     if dropout == 0.0:
-        random = torch.zeros(2, dtype=torch.uint64, device=query.device)  # undefined, and of a shape of its own
+        random = torch.zeros(2, dtype=torch.uint64, device=query.device)  # nobody wrote it: bytes shall not differ
     return attended, log_sum, random
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from podsquad.data.arrow import Features
 from podsquad.runtimes.base_model import first_position, takes_token_types
-from podsquad.runtimes.torch.packing import MicroBatch, pack, pad, take_sequences
+from podsquad.runtimes.torch.packing import FILL_TOKENS, MicroBatch, pack, pad, take_sequences
 from podsquad.runtimes.torch.static import StaticSize
 
 
@@ -27,12 +27,28 @@ class InputForm:
     pad_token_id: int
     size: StaticSize | None = None
     """Of every packed micro-batch; None: as long as its sequences."""
+    grouped: bool = True
+    """Whether attention goes over groups of sequences, as against flash attention."""
 
     @classmethod
-    def of(cls, config: Any, layout: Mapping[str, Any], formulation: str, size: StaticSize | None = None) -> InputForm:
+    def of(
+        cls,
+        config: Any,
+        layout: Mapping[str, Any],
+        formulation: str,
+        size: StaticSize | None = None,
+        *,
+        grouped: bool = True,
+    ) -> InputForm:
         """Return the form for a transformers config and a features layout; ``formulation``: packed or padded."""
-        padding = config.pad_token_id if config.pad_token_id is not None else 0
-        return cls(formulation == "packed", first_position(config), takes_token_types(config, layout), padding, size)
+        return cls(
+            packed=formulation == "packed",
+            first_position=first_position(config),
+            takes_token_types=takes_token_types(config, layout),
+            pad_token_id=config.pad_token_id if config.pad_token_id is not None else 0,
+            size=size,
+            grouped=grouped,
+        )
 
     def batch(self, sequences: Sequence[np.ndarray], type_starts: np.ndarray) -> MicroBatch:
         """Return the micro-batch of sequences; ``type_starts`` tells where each one's context begins."""
@@ -43,6 +59,8 @@ class InputForm:
                 first_position=self.first_position,
                 type_starts=types,
                 size=self.size,
+                fill_tokens=FILL_TOKENS,
+                grouped=self.grouped,
                 filler_id=self.pad_token_id,
             )
         return pad(sequences, pad_token_id=self.pad_token_id, type_starts=types)

@@ -22,7 +22,9 @@ from podsquad.runtimes.batch_plan import total_steps
 from podsquad.runtimes.checkpoints import Checkpoints
 from podsquad.runtimes.job import Events, Job, StopRequest
 from podsquad.runtimes.plan_file import read_plan
-from podsquad.runtimes.torch.device import describe_device, library_versions, set_up
+from podsquad.runtimes.torch.attention_route import FLASH
+from podsquad.runtimes.torch.device import describe_device, library_versions, peak_memory, set_up
+from podsquad.runtimes.torch.embedding import use_direct_gradients
 from podsquad.runtimes.torch.fingerprint import training_fingerprint
 from podsquad.runtimes.torch.linear import use_onednn
 from podsquad.runtimes.torch.model import build_model, load_config
@@ -84,11 +86,11 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
     if plan["compiled"]["value"]:
         use_programs(executable / PROGRAMS_FOLDER, Path(job.work), ranks.rank)
         compile_model(model)
-    elif device.type == "cpu" and (num_layers := use_onednn(model)):
-        events.decision("products", "oneDNN", f"{num_layers} linear layers on the CPU: never slower than MKL there")
+    elif device.type == "cpu":
+        _suit_to_cpu(model, events, ranks)
     trainer = Trainer(
         model=model.to(device),
-        form=InputForm.of(config, layout, formulation, size),
+        form=InputForm.of(config, layout, formulation, size, grouped=plan["attention"]["value"] != FLASH),
         features=features,
         training=training,
         batches=batches,
@@ -111,6 +113,14 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
     if ranks.is_first:
         _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
         _write_records(trainer, job, device, formulation, resumed_from, seconds)
+
+
+def _suit_to_cpu(model: Any, events: Events, ranks: Ranks) -> None:
+    """Replace what torch does slowly, or with much memory, on a CPU; say so."""
+    if num_layers := use_onednn(model):
+        events.decision("products", "oneDNN", f"{num_layers} linear layers on the CPU: never slower than MKL there")
+    if ranks.size == 1 and use_direct_gradients(model):
+        events.decision("embedding", "gradients in place", "micro-batches fill no gradient of the vocabulary's size")
 
 
 def _write_model(trainer: Trainer, tokenizer: Path, output: Path) -> None:
@@ -140,6 +150,7 @@ def _write_records(
         "threads": torch.get_num_threads(),
         "device_name": describe_device(device),
         "resumed_from": resumed_from,
+        **peak_memory(device),
     }
     write_json(output / "record" / "training.json", record)
 

@@ -163,24 +163,30 @@ def test_a_trained_model_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "formulation", "value"),
+    ("asked", "device", "attention", "value"),
     [
-        ("auto", "cpu", "packed", False),
-        ("auto", "cuda", "packed", True),
+        ("auto", "cpu", "grouped", False),
+        ("auto", "cuda", "flash", True),
+        ("auto", "cuda", "grouped", False),
         ("auto", "cuda", "padded", False),
-        ("always", "cpu", "packed", True),
-        ("never", "cuda", "packed", False),
+        ("always", "cpu", "grouped", True),
+        ("always", "cuda", "flash", True),
+        ("never", "cuda", "flash", False),
     ],
 )
-def test_compiling_is_decided_with_a_reason(asked: str, device: str, formulation: str, value: bool) -> None:
-    decision, reason = decide_compiled(asked, device, formulation)
+def test_compiling_is_decided_with_a_reason(asked: str, device: str, attention: str, value: bool) -> None:
+    decision, reason = decide_compiled(asked, device, attention)
     assert decision is value
     assert len(reason) > 10
 
 
-def test_padded_micro_batches_are_not_compiled() -> None:
-    with pytest.raises(SettingsError, match=r"runtime\.compiled is always, but the model runs padded"):
-        decide_compiled("always", "cpu", "padded")
+@pytest.mark.parametrize(
+    ("device", "attention", "why"),
+    [("cpu", "padded", "the model runs padded"), ("cuda", "grouped", "attention goes by groups")],
+)
+def test_micro_batches_of_many_sizes_are_not_compiled(device: str, attention: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=rf"runtime\.compiled is always, but {why}"):
+        decide_compiled("always", device, attention)
 
 
 def test_the_plan_does_not_depend_on_what_only_training_reads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,33 @@ def test_groups_keep_to_the_spread() -> None:
     equal = pack([np.arange(5)] * 3, first_position=0).packing
     assert equal is not None
     assert equal.groups[0].mask is None
+
+
+@pytest.mark.parametrize("fill", [1, 8, 64, 512])
+def test_a_buffer_is_filled_up_with_sequences_that_fit(fill: int) -> None:
+    batch = pack([np.arange(1, 8), np.arange(1, 12)], first_position=2, fill_tokens=fill, filler_id=9)
+    assert batch.packing is not None
+    assert batch.position_ids is not None
+    assert batch.input_ids.shape[1] == -(-18 // fill) * fill == batch.packing.groups[-1].past
+    assert batch.input_ids[0, 18:].unique().tolist() == [9] * (fill > 1)
+    assert int(batch.position_ids.max()) == 2 + 10
+    assert int(batch.packing.boundaries.diff().max()) == batch.packing.longest == 11
+    assert batch.row_tokens.shape == (2, 11)
+    assert int(batch.row_tokens.max()) == 17
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_over_the_flat_buffer_is_that_over_groups(kind: str) -> None:
+    model = make_encoder(kind, torch.float32).eval()
+    form = form_of(model, "packed")
+    found = []
+    for grouped in (True, False):
+        batch = replace(form, grouped=grouped).batch(make_sequences(), np.array(LENGTHS) // 2)
+        assert batch.packing is not None
+        assert bool(batch.packing.groups) is grouped
+        with torch.inference_mode():
+            found.append(token_logits(model, batch)[0][batch.row_tokens[batch.row_mask]])
+    assert torch.allclose(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_positions_start_anew_in_every_sequence() -> None:

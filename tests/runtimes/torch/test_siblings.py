@@ -98,7 +98,8 @@ def test_two_processes_train_as_one(tmp_path: Path, features: Path) -> None:
     assert made["ledger"] == made_alone["ledger"]
     assert [entry["loss"] for entry in together] == pytest.approx([entry["loss"] for entry in alone], rel=1e-6)
     # But where the true gradient is 0 (softmax does not see a shift): Adam makes whole steps of what rounding leaves.
-    told = [name for name in weights if not name.endswith(("key.bias", "qa_outputs.bias"))]
+    shifts = ("key.bias", "qa_outputs.bias", "layer.1.output.LayerNorm.bias")  # the last layer's moves all logits alike
+    told = [name for name in weights if not name.endswith(shifts)]
     assert all(abs(weights[name] - weights_alone[name]).max() < 1e-4 for name in told)
 
 

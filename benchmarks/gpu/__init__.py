@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks.gpu_squad``; they need torch, transformers, pyarrow, numpy and podsquad's runtime rooms."""

@@ -1,0 +1,152 @@
+"""What podsquad wants to reach against its peers, and what the results files say of it.
+
+    python -m benchmarks.targets          the table, from the files as they are
+
+A file that is missing, or a figure below its mark, is shown and not left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.timing import RESULTS
+
+FALLS_SHORT = "falls short"
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was found: the figure by the clock, by the processors' time where that was measured, and whether it does."""
+
+    clock: str
+    processor: str
+    is_reached: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """A row: what is done, against whom, the mark, and how the result of ``benchmarks.<module>`` answers it."""
+
+    work: str
+    peer: str
+    mark: str
+    module: str
+    read: Callable[[Mapping[str, Any]], Figure]
+
+
+def _times(clock: float, processor: float, least: float, *also: bool) -> Figure:
+    return Figure(f"{clock:.2f} x", f"{processor:.2f} x", min(clock, processor) >= least and all(also))
+
+
+def _features(part: str) -> Callable[[Mapping[str, Any]], Figure]:
+    def read(result: Mapping[str, Any]) -> Figure:
+        found = result["one_core"][part]
+        is_same = found["identical_features"] == found["num_features"]
+        return _times(found["times_faster"], found["times_less_processor_time"], 12, is_same)
+
+    return read
+
+
+def _two_cores(result: Mapping[str, Any]) -> Figure:
+    found = result["two_cores"]
+    more = f"{1 / found['times_less_processor_time']:.2f} x"
+    return Figure(f"{found['times_faster']:.2f} x", f"takes {more}", found["times_faster"] > 1)
+
+
+def _answers(result: Mapping[str, Any]) -> Figure:
+    name, facts = "run_qa_restated", result["facts"]
+    clock, processor = result["times_podsquad"][name], result["times_podsquad_processor_time"][name]
+    return _times(clock, processor, 15, facts["identical_answers"] == facts["questions"])
+
+
+def _metric(result: Mapping[str, Any]) -> Figure:
+    name = "torchmetrics"
+    clock, processor = result["times_podsquad"][name], result["times_podsquad_processor_time"][name]
+    return _times(clock, processor, 5, result["facts"]["equal_to_official"])
+
+
+def _step(precision: str, least: float) -> Callable[[Mapping[str, Any]], Figure]:
+    def read(result: Mapping[str, Any]) -> Figure:
+        found, gradients = result[precision], result["gradients"]
+        are_equal = max(gradients.values()) <= 1e-5
+        return _times(found["times_faster"], found["times_less_processor_time"], least, are_equal)
+
+    return read
+
+
+def _memory(precision: str) -> Callable[[Mapping[str, Any]], Figure]:
+    def read(result: Mapping[str, Any]) -> Figure:
+        found = result[precision]["peak_memory_mib"]
+        mine, theirs = found["podsquad"], found["trainer"]
+        return Figure(f"{mine:,.0f} of {theirs:,.0f} MiB", "", mine <= theirs)
+
+    return read
+
+
+def _start(result: Mapping[str, Any]) -> Figure:
+    seconds, processor = result["median_seconds"], result["median_processor_seconds"]
+    shares = [times["second_time"] / times["first_time"] for times in (seconds, processor)]
+    return Figure(f"{shares[0]:.1%}", f"{shares[1]:.1%}", max(shares) < 1 / 5)
+
+
+def _cached(result: Mapping[str, Any]) -> Figure:
+    processor = result["median_processor_seconds"]
+    more = processor["podsquad_run_cached"] - processor["six_empty_tasks"]
+    clock = result["more_than_empty_seconds"]
+    return Figure(f"{clock:+.2f} s", f"{more:+.2f} s", max(clock, more) <= 1)
+
+
+_RUN_QA, _TRAINER = "run_qa.py through `datasets.map`", "transformers' Trainer, padded to 384"
+TARGETS = (
+    Target("text to features, one core, 28,687 features", _RUN_QA, "12 x, identical", "features", _features("grown")),
+    Target("the same, all real text there is: 3,297", _RUN_QA, "12 x, identical", "features", _features("real")),
+    Target("the same, 115,310 features, two cores", "podsquad on one core", "faster", "features", _two_cores),
+    Target("logits to answers, 10,570 questions", "run_qa.py, restated", "15 x, identical", "answers", _answers),
+    Target("exact match and F1, 10,570 questions", "torchmetrics' SQuAD", "5 x, equal", "metric", _metric),
+    Target("an optimizer step, float32", _TRAINER, "2 x, equal", "training_step", _step("float32", 2)),
+    Target("the same, bf16", f"{_TRAINER}, bf16", "1.6 x", "training_step", _step("bfloat16", 1.6)),
+    Target("peak memory of a step, float32", _TRAINER, "not above", "training_step", _memory("float32")),
+    Target("the same, bf16", f"{_TRAINER}, bf16", "not above", "training_step", _memory("bfloat16")),
+    Target("training start, compiled program reused", "the first time", "under a fifth", "compiled_start", _start),
+    Target("a run with every stage reused", "six empty Prefect tasks", "at most 1 s more", "cached_run", _cached),
+)
+
+
+def make_table(results: Path = RESULTS) -> str:
+    """Return the table in Markdown, one row per target."""
+    lines = ["| work | peer | mark | by the clock | by processor time | others used | command |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for target in TARGETS:
+        cells = [target.work, target.peer, target.mark, *_found(target, results)]
+        lines.append("| " + " | ".join([*cells, f"`python -m benchmarks.{target.module}`"]) + " |")
+    return "\n".join(lines)
+
+
+def demo_figures(results: Path = RESULTS) -> str:
+    """Return what the demo took and reached, in words."""
+    demo = json.loads((results / "demo.json").read_text(encoding="utf-8"))
+    seconds = ", ".join(f"{run['seconds']:.0f}" for run in demo["runs"])
+    f1 = ", ".join(f"{run['f1']:.1f}" for run in demo["runs"])
+    return f"{demo['median_seconds']:.0f} s (the median of {seconds}) and F1 {f1}"
+
+
+def _found(target: Target, results: Path) -> tuple[str, str, str]:
+    """Return what was found by the clock, with the words where it falls short; by processor time; and the load."""
+    path = results / f"{target.module}.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        figure = target.read(result)
+        others = result["machine"].get("others_used_cores")
+    except (OSError, KeyError):
+        return NOT_MEASURED, "", ""
+    clock = figure.clock if figure.is_reached else f"{figure.clock}, {FALLS_SHORT}"
+    return clock, figure.processor, "?" if others is None else f"{others:.1f} of {result['machine']['cores']} cores"
+
+
+if __name__ == "__main__":
+    print(make_table())

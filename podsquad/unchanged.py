@@ -1,0 +1,98 @@
+"""A night with nothing new on a store that knows nothing: the champion's receipt says what these settings would make.
+
+The receipt holds the key of each stage, which is the hash of all that the stage's output depends on, and the digest of
+what came out, from which the next stage's key follows. Where all keys are those of these settings, this code and these
+libraries, running the stages would make the champion again. A store that has made something of it goes its usual way:
+there the stages are reused, or mended.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podsquad.config.section import STAGE_NAMES, StageName
+from podsquad.config.settings import Settings
+from podsquad.errors import DataError, PodsquadError
+from podsquad.evaluation.report import METRICS_FILE, read_metrics
+from podsquad.publishing.places import target_of
+from podsquad.publishing.receipt import Receipt, read_receipt
+from podsquad.publishing.target import Publication, Target
+from podsquad.stages.run import stage_ingredients
+from podsquad.store.durable import encode_json
+from podsquad.store.keys import key_of
+
+_REASON = "Nothing is new: the target holds the model that these inputs make, so nothing was made here."
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """The champion, which these settings would make again."""
+
+    publication: Publication
+    receipt: Receipt
+    metrics: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """The verdict, in the form of the publish stage's."""
+        scores = {name: self.metrics[name] for name in ("exact_match", "f1", "num_questions")}
+        champion = {"tag": self.publication.tag, "key": self.publication.key, "is_rescored": False, **scores}
+        return {
+            "verdict": "unchanged",
+            "cause": None,
+            "reason": _REASON,
+            "is_published": False,
+            "policy": "",
+            "champion": champion,
+            "challenger": scores,
+            "overall": None,
+            "slices": [],
+            "num_earlier_uses": 0,
+        }
+
+
+def find_unchanged(settings: Settings, log: Callable[[str], None]) -> Unchanged | None:
+    """Return the champion if these settings would make it again and the store has made nothing of it; else None.
+
+    Never raises for a target that does not answer: then the night goes its usual way.
+    """
+    try:
+        first = key_of(stage_ingredients("download", settings, {}))
+        if (settings.store.path / "download" / first).exists():
+            return None
+        with target_of(settings.publish) as target:
+            return _look(target, settings)
+    except PodsquadError as error:
+        log(f"whether anything is new is not known beforehand: {error.what}")
+        return None
+
+
+def would_make(settings: Settings, receipt: Receipt) -> bool:
+    """Tell whether the stages before publish have the keys in the receipt, each following from the digests there."""
+    records = {str(name): record for name, record in receipt.stages.items()}
+    digests: dict[StageName, str] = {}
+    for name in STAGE_NAMES[:-1]:
+        if key_of(stage_ingredients(name, settings, digests)) != records[name].key:
+            return False
+        digests[name] = records[name].digest
+    return True
+
+
+def _look(target: Target, settings: Settings) -> Unchanged | None:
+    champion = target.state().champion
+    if champion is None or champion.receipt is None:
+        return None
+    try:
+        receipt = read_receipt(encode_json(champion.receipt))
+    except DataError:
+        return None
+    if not would_make(settings, receipt) or target.why_not_held(champion.key):
+        return None
+    with tempfile.TemporaryDirectory(prefix="podsquad-unchanged-") as folder:
+        target.fetch(champion.tag, Path(folder), (METRICS_FILE,))
+        metrics = read_metrics(Path(folder))
+    return Unchanged(target.describe(champion.key), receipt, metrics)

@@ -1,0 +1,62 @@
+"""The table of the benchmarks: what falls short says so, and the README quotes what the results files hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.targets import FALLS_SHORT, NOT_MEASURED, TARGETS, demo_figures, make_table
+from benchmarks.timing import RESULTS
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readme_quotes_what_the_results_hold() -> None:
+    missing = [line for line in make_table().splitlines() if line not in README.read_text("utf-8")]
+    assert f"{demo_figures()}." in README.read_text("utf-8")
+    assert not missing, "put what `python -m benchmarks.targets` prints into the README"
+
+
+def test_every_target_is_measured_with_machine_and_versions() -> None:
+    assert NOT_MEASURED not in make_table()
+    for name in {target.module for target in TARGETS}:
+        result = json.loads((RESULTS / f"{name}.json").read_text("utf-8"))
+        assert result["machine"]["processor"]
+        assert result["machine"]["cores"] > 0
+        assert "others_used_cores" in result["machine"], name
+        assert result["versions"]["python"]
+
+
+def step(clock: float, processor: float, gradient: float, mine: float, theirs: float) -> dict[str, Any]:
+    found = {"times_faster": clock, "times_less_processor_time": processor}
+    found |= {"peak_memory_mib": {"podsquad": mine, "trainer": theirs, "trainer_least": 1.0}}
+    gradients = {"loss_relative": 1e-8, "largest_relative": gradient}
+    surroundings = {"machine": {"others_used_cores": 1.3, "cores": 2}}
+    return {"float32": found, "bfloat16": found, "gradients": gradients} | surroundings
+
+
+@pytest.mark.parametrize(
+    ("result", "short"),
+    [
+        (step(2.5, 2.1, 1e-6, 1000, 1001), set()),
+        (step(1.9, 2.1, 1e-6, 1000, 1001), {"an optimizer step, float32"}),
+        (step(2.5, 1.7, 1e-6, 1000, 1001), {"an optimizer step, float32"}),
+        (step(2.5, 2.1, 2e-5, 1000, 1001), {"an optimizer step, float32", "the same, bf16"}),
+        (step(2.5, 2.1, 1e-6, 1002, 1001), {"peak memory of a step, float32", "the same, bf16"}),
+    ],
+    ids=["all reached", "slow by the clock", "slow by processor time", "other gradients", "more memory"],
+)
+def test_what_falls_short_says_so(tmp_path: Path, result: dict[str, Any], short: set[str]) -> None:
+    (tmp_path / "training_step.json").write_text(json.dumps(result))
+    lines = make_table(tmp_path).splitlines()[2:]
+    found = {line.split("|")[1].strip() for line in lines if FALLS_SHORT in line}
+    assert found == short
+    told = [line for line in lines if "benchmarks.training_step" in line]
+    assert len(told) == 4
+    assert all("1.3 of 2 cores" in line for line in told)
+    others = [line for line in lines if line not in told]
+    assert others
+    assert all(NOT_MEASURED in line for line in others)
