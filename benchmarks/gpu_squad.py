@@ -1,7 +1,7 @@
 """The whole job on one GPU: roberta-base's architecture, 2 epochs over SQuAD's size and lengths, against a POD16.
 
     python -m benchmarks.gpu_squad --text train.json dev.json --tokenizer FOLDER
-    python -m benchmarks.gpu_squad --text train.json --device cpu --small        the same code, on any CPU
+    python -m benchmarks.gpu_squad --text train.json --device cpu --small --result FILE    the same code, on any CPU
 
 --text is real text in SQuAD v1.1's layout, of any size; it is repeated and cut anew until there are 88,568 features of
 172 tokens on average (gpu/text.py). --tokenizer is a folder with roberta-base's vocab.json and merges.txt; without it
@@ -49,10 +49,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="a tiny model on a few features")
     parser.add_argument("--sections", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--result", type=Path, help=f"default, of the whole job on a GPU: {RESULT}")
     parser.add_argument("--work", type=Path, help="keep the working files here; features that are there are used")
     parser.add_argument("--child", nargs=2, metavar=("SECTION", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.result is None:
+        if options.small or options.device == "cpu":
+            parser.error("--result is needed: what is no whole job on a GPU does not belong among the results")
+        options.result = RESULT
     if options.work is None:
         with tempfile.TemporaryDirectory() as folder:
             _run(options, Path(folder))
@@ -96,6 +100,8 @@ def _run(options: argparse.Namespace, work: Path) -> None:
 def _outcome(given: Given, section: str) -> dict[str, Any]:
     """Return what a section found; or why it cannot run here; or its error."""
     try:
+        if given.device == "cuda" and section != "data":
+            _need_device()
         return _function(section)(given)
     except RefusedError as refusal:
         return {"refused": str(refusal)}
@@ -109,7 +115,7 @@ def _in_a_process(given: Given, section: str) -> dict[str, Any]:
     file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "benchmarks.gpu_squad", "--device", given.device, "--work", str(given.work)]
     command += ["--text", *map(str, given.text), "--child", section, str(file)]
-    command += ["--small"] * (given.scale is SMALL)
+    command += ["--small"] * (given.scale is SMALL) + ["--result", str(file)]
     if given.tokenizer:
         command += ["--tokenizer", str(given.tokenizer)]
     seconds = SECONDS.get(section, ROUTE_SECONDS)
@@ -163,13 +169,18 @@ def _machine(given: Given) -> dict[str, Any]:
             versions[name] = "missing"
     found: dict[str, Any] = {**machine(), "versions": versions}
     if given.device == "cuda":
-        if not torch.cuda.is_available():
-            raise RefusedError("torch sees no CUDA device")
         there = torch.cuda.get_device_properties(0)
         found["gpu"] = {"name": there.name, "memory_gib": round(there.total_memory / 2**30, 1)}
         found["gpu"] |= {"capability": f"{there.major}.{there.minor}", "cuda": torch.version.cuda}
         found["gpu"] |= {"multiprocessors": there.multi_processor_count, "cudnn": torch.backends.cudnn.version()}
     return found
+
+
+def _need_device() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise RefusedError(f"torch {torch.__version__} sees no CUDA device")
 
 
 def _data(given: Given) -> dict[str, Any]:

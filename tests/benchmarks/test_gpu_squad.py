@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import gpu_squad
 from benchmarks.gpu.recipe import FULL, SMALL, settings_of, training_flop
@@ -118,8 +119,16 @@ def test_a_process_that_dies_or_hangs_is_that_section_s_error(
         assert found["where"][0].startswith("Xid 31")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
-    assert gpu_squad._outcome(given(tmp_path, "cuda"), "machine") == {"refused": "torch sees no CUDA device"}
+    for section in ("machine", "job", "attention/FlexAttention, no dropout"):
+        assert "sees no CUDA device" in gpu_squad._outcome(given(tmp_path, "cuda"), section)["refused"]
+
+
+def test_a_small_run_does_not_go_among_the_results(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu_squad.main(["--text", "squad.json", "--device", "cpu"])
+    assert "--result is needed" in capsys.readouterr().err
 
 
 def test_features_have_the_size_the_lengths_and_the_answers(tmp_path: Path) -> None:

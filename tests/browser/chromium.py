@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_VARIABLE = "CHROMIUM"  # another program, by its path
-SECONDS = 90.0  # that a page may take for anything: a slow machine at work
+SECONDS = 180.0  # that a page may take for anything: a slow machine at work
 # Nothing but what is looked at: no sandbox (containers have none), no calls home.
 _OPTIONS = (
     "--headless",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 PICTURES_VARIABLE = "PODSQUAD_PICTURES"  # a folder for pictures of the pages; make screenshots sets it
-RUN_SECONDS = 480.0  # for a small run, on a slow machine at work
+RUN_SECONDS = 900.0  # for a small run, on a slow machine at work
 _SETTLE_SECONDS = 4.0  # for the graph, which moves to its place; no test waits for that
 
 

@@ -63,16 +63,13 @@ def test_a_stage_that_failed_after_its_retries_goes_on_with_retry(
     state = place.wait_for_state(run)
     assert state["type"] == "FAILED"
     assert "was killed by SIGKILL while it had to train" in state["message"]
-    assert training.resumed_from(run) == [training.resumed_from(run)[0]]
-    before = training.states(run)
-    print(before)
+    assert len(training.resumed_from(run)) == 1
 
     place.retry(run)
     goes_on(training, run, undisturbed)
-    after = training.states(run)
-    print(after)
-    assert {name: after[name].count("Running") for name in BEFORE} == {n: before[n].count("Running") for n in BEFORE}
-    assert before["train"].count("Running") + 1 == after["train"].count("Running")
+    outcomes = training.outcomes(run)
+    assert outcomes["train"] == {"Failed", "Completed"}
+    assert [outcomes[name] for name in BEFORE] == [{"Cached"}] * len(BEFORE)
 
 
 def test_a_retry_at_once_after_the_flow_s_process_was_killed_is_not_lost(
@@ -154,7 +151,6 @@ def test_the_end_of_the_worker_s_service_lets_runs_save_and_retry_goes_on(
     assert not training.children()
     state = place.state(run)
     assert (state["type"], state["message"]) == ("CRASHED", "Execution was aborted by a termination signal.")
-    assert "SIGTERM received; the checkpoint of step" in training.told(run)
     place.up()
     place.retry(run)
     goes_on(training, run, undisturbed)

@@ -90,12 +90,11 @@ class Training:
         """Return the steps from which the trainings of a run went on, in order."""
         return [int(step) for step in re.findall(r"going on from the checkpoint of step (\d+)", self.told(run_id))]
 
-    def states(self, run_id: str) -> dict[str, list[str]]:
-        """Return for each stage the names of all states that its task had, in order."""
-        found: dict[str, list[str]] = {}
+    def outcomes(self, run_id: str) -> dict[str, set[str]]:
+        """Return for each stage the names of the states in which its tasks are, one for each attempt at the run."""
+        found: dict[str, set[str]] = {}
         for task in self.place.call("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}}):
-            states = self.place.call("GET", f"/task_run_states/?task_run_id={task['id']}")
-            found[task["name"]] = [each["name"] for each in sorted(states, key=lambda each: str(each["timestamp"]))]
+            found.setdefault(task["name"], set()).add(task["state"]["name"])
         return found
 
     @staticmethod

@@ -33,8 +33,8 @@ class Image:
         subprocess.run([python, "-m", "venv", str(root / "venv")], check=True, timeout=120)
         self.root, self.app = root, root / "app"
         self._moved = {WORKDIR: self.app, **(moved or {})}
-        # pip may be told of an index by the machine; nothing else comes from it.
-        machine = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        # pip and uv may be told of an index and its certificate by the machine; nothing else comes from it.
+        machine = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_CERT"))}
         self.environ = machine | {"PATH": f"{root / 'venv/bin'}:/usr/bin:/bin", "HOME": str(root)}
         self.left_out: list[str] = []
 

@@ -33,15 +33,17 @@ SMALL = {
 def image() -> Iterator[Image]:
     base, flow = fitting_python("3.8"), fitting_python("3.11")
     root = Path(tempfile.mkdtemp(prefix="podsquad-image-"))  # too large for the folders that pytest keeps
-    made = Image(root, base, {"/opt": root / "opt", "/usr/bin/python3": root / "venv/bin/python3"})
-    (root / "machine").mkdir()
-    (root / "machine/python3.11").symlink_to(os.path.realpath(flow))
-    made.environ["PATH"] += f":{root / 'machine'}"
-    made.environ |= {"UV_PYTHON_DOWNLOADS": "never", "PYTHONPATH": str(PACKAGES)}
-    made.build(IPU)
-    del made.environ["PYTHONPATH"]
-    yield made
-    shutil.rmtree(root)
+    try:
+        made = Image(root, base, {"/opt": root / "opt", "/usr/bin/python3": root / "venv/bin/python3"})
+        (root / "machine").mkdir()
+        (root / "machine/python3.11").symlink_to(os.path.realpath(flow))
+        made.environ["PATH"] += f":{root / 'machine'}"
+        made.environ |= {"UV_PYTHON_DOWNLOADS": "never", "PYTHONPATH": str(PACKAGES)}
+        made.build(IPU)
+        del made.environ["PYTHONPATH"]
+        yield made
+    finally:
+        shutil.rmtree(root)
 
 
 def test_both_interpreters_hold_what_they_need(image: Image) -> None:
