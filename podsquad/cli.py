@@ -70,7 +70,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Retrain once: six stages, those that are made already reused."""
-    from podsquad.command.run import KEPT, run_retraining
+    from podsquad.command.run import run_retraining
 
     settings, overrides = _settings(profile, set_)
     if canary:
@@ -83,10 +83,10 @@ def run(
         from podsquad.command.canary import run_canary
 
         raise typer.Exit(run_canary(settings, overrides, run_flow=_run_canary_flow, keep=keep, note=note, as_json=json))
-    verdict = run_retraining(
+    champion_stays = run_retraining(
         settings, overrides, _stages(refresh), run_flow=_run_flow, publish=publish, note=note, as_json=json
     )
-    if strict and verdict in KEPT:
+    if strict and champion_stays:
         raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ A night that changed nothing made nothing, so it leaves no entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from podsquad.errors import PodsquadError
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.publish import read_publication, read_verdict
 from podsquad.publishing.target import Publication, TargetState
+from podsquad.publishing.verdicts import read_verdicts
 from podsquad.stages.run import BUILD_RECORD
 from podsquad.store.artifacts import MANIFEST_FILE
 from podsquad.store.durable import parse_json
@@ -61,6 +63,16 @@ class _Found:
     when: datetime
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A verdict, and what the target held after it."""
+
+    when: datetime
+    profile: str
+    verdict: Mapping[str, Any]
+    held: Publication | None
+
+
 def look_at_folders(publication: Publication) -> TargetState | None:
     """Return what a folder holds; a repository on the Hub is not asked."""
     if publication.target != "folder":
@@ -72,14 +84,25 @@ def look_at_folders(publication: Publication) -> TargetState | None:
         return None
 
 
+def look_at(settings: PublishSettings, state: TargetState | None) -> Look:
+    """Return what looks at folders, and knows the settings' repository on the Hub by ``state``; None: unknown."""
+
+    def look(publication: Publication) -> TargetState | None:
+        is_ours = publication.target == "hub" and publication.place == settings.repository
+        return state if is_ours else look_at_folders(publication)
+
+    return look
+
+
 def past_runs(store: Path, look: Look = look_at_folders) -> list[PastRun]:
     """Return what the store holds, the newest first; what cannot be read is left out. Nothing is verified or written.
 
-    An evaluation that was judged several times, or for several places, stands once for each. ``look`` is asked once for
-    each place.
+    An evaluation that was judged for several places stands once for each, and once more for each publication of it
+    that a later verdict took the place of. ``look`` is asked once for each place.
     """
     models = {found.digest: found for found in _artifacts(store, "train")}
     publications = list(_artifacts(store, "publish"))
+    remembered = _remembered(store)
     states: dict[str, TargetState | None] = {}
 
     def look_once(publication: Publication) -> TargetState | None:
@@ -92,8 +115,11 @@ def past_runs(store: Path, look: Look = look_at_folders) -> list[PastRun]:
         if not (metrics := _read(evaluation.path / "metrics.json")):
             continue
         model = models.get(evaluation.inputs.get("train", ""))
-        published = [each for each in publications if each.inputs.get("evaluate") == evaluation.digest]
-        judged: list[_Found | None] = [*published] or [None]
+        judged = [_judged(each) for each in publications if each.inputs.get("evaluate") == evaluation.digest]
+        told = {each.held for each in judged if each.verdict.get("is_published")}
+        former = {each.held: each for each in remembered.get(evaluation.digest, ()) if each.held not in told}
+        judged += former.values()
+        judged = judged or [_Judged(evaluation.when, _profile_of(evaluation), {}, None)]
         runs += [_past_run(evaluation, metrics, model, each, look_once) for each in judged]
     return sorted(runs, key=lambda run: run.when, reverse=True)
 
@@ -101,12 +127,14 @@ def past_runs(store: Path, look: Look = look_at_folders) -> list[PastRun]:
 def champion_for(runs: list[PastRun], evaluation: str, settings: PublishSettings) -> PastRun | None:
     """Return the publication at the settings' target to compare an evaluation with; None: there is none.
 
-    It is the current one, or, where that is of this very evaluation, the newest one before.
+    It is the current one, or, where that is of this very evaluation or not known, the newest one that was not
+    rolled back.
     """
     place = settings.repository if settings.target == "hub" else str((settings.folder / settings.name).absolute())
     others = [run for run in runs if run.tag and run.evaluation != evaluation]
     there = [run for run in others if place in (run.place, str(Path(run.place).absolute()))]
-    return next((run for run in there if run.is_current), there[0] if there else None)
+    standing = [run for run in there if not run.withdrawn]
+    return next((run for run in there if run.is_current), standing[0] if standing else None)
 
 
 def training_record(model: Path) -> dict[str, Any]:
@@ -115,17 +143,16 @@ def training_record(model: Path) -> dict[str, Any]:
 
 
 def _past_run(
-    evaluation: _Found, metrics: dict[str, Any], model: _Found | None, publication: _Found | None, look: Look
+    evaluation: _Found, metrics: dict[str, Any], model: _Found | None, judged: _Judged, look: Look
 ) -> PastRun:
     training = training_record(model.path) if model else {}
-    last = publication or evaluation
-    verdict, held = _judged(publication.path) if publication else ({}, None)
+    verdict, held = judged.verdict, judged.held
     # Of a rejected one, what the target holds is another's.
     own = held if verdict.get("is_published") or verdict.get("verdict") == "unchanged" else None
     state = look(held) if held else None
     return PastRun(
-        when=last.when,
-        profile=str(_read(last.path / BUILD_RECORD).get("profile", "")),
+        when=judged.when,
+        profile=judged.profile,
         exact_match=metrics["exact_match"],
         f1=metrics["f1"],
         num_questions=metrics["num_questions"],
@@ -144,11 +171,31 @@ def _past_run(
     )
 
 
-def _judged(artifact: Path) -> tuple[dict[str, Any], Publication | None]:
+def _judged(artifact: _Found) -> _Judged:
+    verdict: dict[str, Any] = {}
+    held = None
+    with suppress(PodsquadError):
+        verdict, held = read_verdict(artifact.path), read_publication(artifact.path)
+    return _Judged(artifact.when, _profile_of(artifact), verdict, held)
+
+
+def _remembered(store: Path) -> dict[str, list[_Judged]]:
+    """Return the publications that the store remembers, by digest of the evaluation."""
+    found: dict[str, list[_Judged]] = {}
     try:
-        return read_verdict(artifact), read_publication(artifact)
+        verdicts = read_verdicts(store)
     except PodsquadError:
-        return {}, None
+        return {}
+    for each in verdicts:
+        with suppress(KeyError, TypeError, ValueError):
+            if each["is_published"]:
+                when, held = datetime.fromisoformat(each["at"]), Publication(**each["publication"])
+                found.setdefault(each["evaluation"], []).append(_Judged(when, str(each["profile"]), each, held))
+    return found
+
+
+def _profile_of(artifact: _Found) -> str:
+    return str(_read(artifact.path / BUILD_RECORD).get("profile", ""))
 
 
 def _artifacts(store: Path, stage: str) -> Iterator[_Found]:

@@ -1,9 +1,9 @@
-"""A night with nothing new on a store that knows nothing: the champion's receipt says what these settings would make.
+"""A night with nothing new on a store that lacks the model: the champion's receipt says what these settings would make.
 
 The receipt holds the key of each stage, which is the hash of all that the stage's output depends on, and the digest of
 what came out, from which the next stage's key follows. Where all keys are those of these settings, this code and these
-libraries, running the stages would make the champion again. A store that has made something of it goes its usual way:
-there the stages are reused, or mended.
+libraries, running the stages would make the champion again. A store that holds the model that these settings make goes
+its usual way: there the stages are reused, or mended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from podsquad.config.settings import Settings
 from podsquad.errors import DataError, PodsquadError
 from podsquad.evaluation.report import METRICS_FILE, read_metrics
 from podsquad.publishing.places import target_of
-from podsquad.publishing.receipt import Receipt, read_receipt
+from podsquad.publishing.receipt import Receipt, read_receipt, read_stage_record
 from podsquad.publishing.target import Publication, Target
 from podsquad.stages.run import stage_ingredients
 from podsquad.store.durable import encode_json
@@ -51,18 +51,17 @@ class Unchanged:
             "challenger": scores,
             "overall": None,
             "slices": [],
-            "num_earlier_uses": 0,
+            "num_earlier_uses": None,  # what the nights came to is not known here
         }
 
 
 def find_unchanged(settings: Settings, log: Callable[[str], None]) -> Unchanged | None:
-    """Return the champion if these settings would make it again and the store has made nothing of it; else None.
+    """Return the champion if these settings would make it again and the store lacks the model; else None.
 
     Never raises for a target that does not answer: then the night goes its usual way.
     """
     try:
-        first = key_of(stage_ingredients("download", settings, {}))
-        if (settings.store.path / "download" / first).exists():
+        if _has_model(settings):
             return None
         with target_of(settings.publish) as target:
             return _look(target, settings)
@@ -79,6 +78,22 @@ def would_make(settings: Settings, receipt: Receipt) -> bool:
         if key_of(stage_ingredients(name, settings, digests)) != records[name].key:
             return False
         digests[name] = records[name].digest
+    return True
+
+
+def _has_model(settings: Settings) -> bool:
+    """Tell whether the store holds the training that these settings make, or mends it; the target is not asked."""
+    digests: dict[StageName, str] = {}
+    for name in STAGE_NAMES[: STAGE_NAMES.index("train") + 1]:
+        home, key = settings.store.path / name, key_of(stage_ingredients(name, settings, digests))
+        path = home / key
+        if not path.exists():
+            # Set aside as damaged, or about to be replaced, when a run was killed: what was begun is seen to its end.
+            return any(any((home / kind).glob(f"{key}[.-]*")) for kind in (".damaged", ".staging"))
+        try:
+            digests[name] = read_stage_record(path).digest
+        except DataError:
+            return True  # damaged: the stages mend it
     return True
 
 

@@ -209,7 +209,8 @@ def verdict_view(verdict: Mapping[str, Any]) -> View:
             f"Margin {verdict['margin_f1']:g} points, {verdict['slice_margin_f1']:g} for a guarded slice. An equally "
             f"good model passes {verdict['pass_probability_if_equal']:.0%} of the time."
         )
-    parts.append(f"Other challengers that were judged on these questions before: {verdict['num_earlier_uses']:,}.")
+    if (uses := verdict["num_earlier_uses"]) is not None:
+        parts.append(f"Other challengers that were judged on these questions before: {uses:,}.")
     return View("verdict", name.capitalize(), "\n\n".join(parts))
 
 

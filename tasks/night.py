@@ -11,12 +11,14 @@ from typing import Any
 from podsquad.config.load import load_settings
 from podsquad.config.section import StageName
 from podsquad.config.settings import Settings
-from podsquad.errors import TemporaryError
-from podsquad.history import PastRun, past_runs
+from podsquad.errors import PodsquadError, TemporaryError
+from podsquad.history import PastRun, look_at, past_runs
 from podsquad.nights import nights_view
 from podsquad.plan import make_plan
 from podsquad.preflight import first_failure, run_checks
+from podsquad.publishing.places import target_of
 from podsquad.publishing.publish import read_verdict
+from podsquad.publishing.target import TargetState
 from podsquad.unchanged import Unchanged, find_unchanged
 from podsquad.views import View, plan_view, publication_view, stage_views, verdict_view
 from tasks.hub_token import hub_token
@@ -111,4 +113,17 @@ class Night:
         show(self.settings.profile, lambda: [nights_view(self.settings.profile, self._past())])
 
     def _past(self) -> list[PastRun]:
-        return past_runs(self.settings.store.path.absolute())
+        publish = self.settings.publish
+        return past_runs(self.settings.store.path.absolute(), look_at(publish, self._held()))
+
+    def _held(self) -> TargetState | None:
+        """Return what the repository on the Hub holds now; None where it is not published there, or is silent."""
+        publish, log = self.settings.publish, logging.getLogger("podsquad.run").info
+        if publish.target != "hub":
+            return None  # folders are looked at one by one
+        try:
+            with hub_token(publish.token_block), target_of(publish, log) as target:
+                return target.state()
+        except PodsquadError as error:
+            log("what is current is not known: %s", error.what)
+            return None

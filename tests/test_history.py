@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 
 from podsquad.config.publish_settings import PublishSettings
-from podsquad.history import PastRun, champion_for, past_runs
+from podsquad.history import PastRun, champion_for, look_at, past_runs
 from podsquad.publishing.folder import FolderTarget
+from podsquad.publishing.listing import Listing
+from podsquad.publishing.target import Champion, Publication, TargetState, Version, tag_of
+from podsquad.publishing.verdicts import remember_verdict
 from podsquad.store.artifacts import Artifact, Store
 from podsquad.store.keys import make_ingredients
 
@@ -65,7 +69,8 @@ class Nights:
     def judge(self, evaluation: Artifact, verdict: str, publication: dict[str, Any], cause: str | None = None) -> None:
         """Leave what the publish stage leaves."""
         record = {"verdict": verdict, "cause": cause, "is_published": verdict == "promoted"}
-        files = {"publication.json": publication, "verdict.json": record}
+        built = {"profile": "demo", "seconds": 1.0}
+        files = {"publication.json": publication, "verdict.json": record, "record/build.json": built}
         self.add("publish", {"evaluate": evaluation.digest}, files)
 
     def runs(self) -> list[PastRun]:
@@ -151,6 +156,37 @@ def test_a_version_that_was_rolled_back_tells_why(nights: Nights) -> None:
     assert (oldest.withdrawn, oldest.is_current) == ("", True)
 
 
+def test_a_publication_is_not_forgotten_where_a_later_verdict_took_its_place(nights: Nights) -> None:
+    nights.publish(nights.evaluate(80.0))
+    evaluation = nights.evaluate(82.0)
+    held = Publication("folder", str(nights.root / "published/reader"), "ab" * 16, "v-abababababab", "/v", "/c")
+    told = {"at": "2027-01-15T10:30:00+00:00", "profile": "demo", "evaluation": evaluation.digest}
+    told |= {"publication": vars(held), "verdict": "promoted", "cause": None, "is_published": True}
+    for _ in range(2):  # a kill, and the same again
+        remember_verdict(nights.store.root, told)
+    remember_verdict(nights.store.root, told | {"at": "yesterday"})
+    remember_verdict(nights.store.root, told | {"verdict": "rejected", "is_published": False})
+    nights.judge(evaluation, "rejected", vars(held), "withdrawn")
+    runs = nights.runs()
+    assert [(run.f1, run.verdict, run.cause, run.tag) for run in runs if run.f1 == 82.0] == [
+        (82.0, "rejected", "withdrawn", ""),
+        (82.0, "promoted", "", held.tag),
+    ]
+    (promoted,) = [run for run in runs if run.tag == held.tag]
+    assert promoted.when == datetime.fromisoformat("2027-01-15T10:30:00+00:00")
+    assert (promoted.profile, promoted.place) == ("demo", held.place)
+
+
+def test_a_publication_that_its_artifact_tells_stands_once(nights: Nights) -> None:
+    evaluation = nights.evaluate(80.0)
+    nights.publish(evaluation)
+    (run,) = nights.runs()
+    held = vars(FolderTarget(nights.root / "published", "reader").describe(evaluation.digest))
+    told = {"at": run.when.isoformat(), "profile": "demo", "evaluation": evaluation.digest, "publication": held}
+    remember_verdict(nights.store.root, told | {"verdict": "promoted", "is_published": True})
+    assert nights.runs() == [run]
+
+
 def test_a_target_is_asked_once(nights: Nights) -> None:
     for f1 in (80.0, 82.0):
         nights.publish(nights.evaluate(f1))
@@ -177,6 +213,31 @@ def test_the_champion_is_what_is_published_there_now(nights: Nights) -> None:
     assert before is not None
     assert (before.f1, before.is_current) == (80.0, False)
     assert champion_for(nights.runs(), second.digest, elsewhere) is None
+
+
+def test_the_champion_on_the_hub_after_a_rollback_is_the_one_that_its_state_names(nights: Nights) -> None:
+    settings = PublishSettings(target="hub", repository="ada/reader")
+    keys = [digit * 64 for digit in "12"]
+    for key, f1 in zip(keys, (80.0, 82.0), strict=True):
+        held = Publication(
+            "hub", "ada/reader", key, tag_of(key), f"https://h/ada/reader/tree/{tag_of(key)}", "https://h"
+        )
+        nights.judge(nights.evaluate(f1), "promoted", vars(held))
+    withdrawn = {tag_of(keys[1]): {"reason": "it is slow", "restored": tag_of(keys[0]), "at": "20261125T010203Z"}}
+    champion = Champion(keys[0], Listing(keys[0], {}), None)
+    state = TargetState(True, champion, withdrawn, (Version(keys[0]), Version(keys[1])), "c")
+    newest, oldest = runs = past_runs(nights.store.root, look_at(settings, state))
+    assert (newest.f1, newest.is_current, newest.withdrawn) == (82.0, False, "it is slow")
+    assert (oldest.f1, oldest.is_current, oldest.withdrawn) == (80.0, True, "")
+    found = champion_for(runs, "another", settings)
+    assert found is not None
+    assert (found.f1, found.is_current) == (80.0, True)
+    gone = replace(state, champion=None, lost=champion)
+    told = champion_for(past_runs(nights.store.root, look_at(settings, gone)), "another", settings)
+    assert told is not None
+    assert (told.f1, told.is_current) == (80.0, False)  # never what was rolled back
+    unknown = past_runs(nights.store.root, look_at(settings, None))
+    assert [run.is_current for run in unknown] == [False, False]
 
 
 def test_a_pointer_that_was_moved_back_names_the_champion(nights: Nights) -> None:

@@ -82,13 +82,28 @@ def test_an_empty_store_and_the_same_inputs_are_unchanged(room: Room) -> None:
     assert found.publication.key == room.target.state().champion.key  # type: ignore[union-attr]
     assert (found.verdict["verdict"], found.verdict["is_published"]) == ("unchanged", False)
     assert found.verdict["challenger"] == {"exact_match": 75.0, "f1": 87.5, "num_questions": 10}
+    assert found.verdict["num_earlier_uses"] is None
     assert not room.store.exists()
 
 
-def test_a_store_that_has_begun_goes_its_usual_way(room: Room) -> None:
-    for stage in ("tokenize", "compile", "train", "evaluate"):
-        shutil.rmtree(room.store / stage)
+def test_a_store_that_has_the_model_goes_its_usual_way_and_the_target_is_not_asked(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(room.store / "evaluate")
+    monkeypatch.setattr(places, "FolderTarget", None)
     assert room.find() is None
+    (damaged,) = (room.store / "compile").glob("*/manifest.json")
+    damaged.write_text("{")
+    assert room.find() is None
+
+
+@pytest.mark.parametrize("begun", [(), ("download",), ("download", "tokenize", "compile")], ids=len)
+def test_a_night_that_died_before_its_model_was_made_does_not_make_the_champion_again(
+    room: Room, begun: tuple[str, ...]
+) -> None:
+    for stage in {"download", "tokenize", "compile", "train", "evaluate"} - set(begun):
+        shutil.rmtree(room.store / stage)
+    assert room.find() is not None
 
 
 @pytest.mark.parametrize(

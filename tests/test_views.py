@@ -203,6 +203,11 @@ def test_a_first_verdict_has_no_comparison() -> None:
     assert "champion" not in view.markdown.replace("no champion", "")
 
 
+def test_a_count_of_uses_that_is_not_known_is_not_told() -> None:
+    assert "were judged on these questions before: 0." in verdict_view(VERDICT).markdown
+    assert "were judged" not in verdict_view(VERDICT | {"num_earlier_uses": None}).markdown
+
+
 def test_a_rejection_stands_beside_the_champion_with_what_it_rests_on() -> None:
     difference = {
         "num_questions": 600,

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from podsquad.config.publish_settings import PublishSettings
 from podsquad.config.settings import Settings
 from podsquad.errors import InputMissingError, PodsquadError
-from podsquad.history import PastRun, look_at_folders, past_runs
+from podsquad.history import PastRun, look_at, past_runs
 from podsquad.publishing.places import target_of
 from podsquad.publishing.smoke import any_question
-from podsquad.publishing.target import Publication, Target, TargetState
+from podsquad.publishing.target import STAMP, Target, TargetState
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
-_STAMP = "%Y%m%dT%H%M%SZ"
 _logger = logging.getLogger("podsquad.publish")
 
 
@@ -27,11 +26,7 @@ def show_history(settings: Settings, *, as_json: bool) -> None:
     """
     with told_on_terminal():
         state = _state_of(settings.publish)
-
-    def look(publication: Publication) -> TargetState | None:
-        is_ours = publication.target == "hub" and publication.place == settings.publish.repository
-        return state if is_ours else look_at_folders(publication)
-
+    look = look_at(settings.publish, state)
     show_runs(past_runs(settings.store.path, look), state.withdrawn if state else {}, as_json=as_json)
 
 
@@ -106,7 +101,7 @@ def _state_of(settings: PublishSettings) -> TargetState | None:
 
 def _when(stamp: str) -> str:
     try:
-        moment = datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)
+        moment = datetime.strptime(stamp, STAMP).replace(tzinfo=UTC)
     except ValueError:
         return stamp
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -22,7 +22,7 @@ from podsquad.processes import read_record
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 PREFECT_HOME = Path(".podsquad/prefect")
-KEPT = ("rejected", "incomparable")  # verdicts after which the champion stays, though something new was made
+_KEPT = ("rejected", "incomparable")  # verdicts after which the champion may stay, though something new was made
 SERVER_RECORD = "server.json"  # beside that home: the server that `make up` started (deployments/up.py)
 
 
@@ -35,8 +35,8 @@ def run_retraining(
     publish: bool = True,
     note: str = "",
     as_json: bool,
-) -> str:
-    """Run the flow and print its report; return the gate's verdict, or "" where it was not asked.
+) -> bool:
+    """Run the flow and print its report; return whether the gate kept the champion though something new was made.
 
     Raises the errors of podsquad.errors.
 
@@ -63,7 +63,8 @@ def run_retraining(
         print_json(report)
     else:
         _print_report(report)
-    return str(report["verdict"]["verdict"]) if report["verdict"] else ""
+    verdict = report["verdict"]
+    return bool(verdict) and verdict["verdict"] in _KEPT and not report["is_published"]
 
 
 def prepare_prefect(environ: MutableMapping[str, str], home: Path = PREFECT_HOME) -> None:

@@ -21,6 +21,7 @@ _KINDS = {
     "store": ("file of the store", "files of the store"),
     "data": ("claim about the data", "claims about the data"),
 }
+_HARDWARE = Finding("receipt", "hardware", "not checked", "the training's records in the store tell: --store STORE")
 
 
 def run_verification(where: str, store: Path | None, data: Sequence[str], *, as_json: bool) -> int:
@@ -49,7 +50,7 @@ def verify(published: Published, store: Path | None = None, data: Sequence[str] 
         asked += [Finding("data", name, "not checked", "there is no receipt to believe") for name in data]
         return Verification(published.place, version, (*findings, *asked))
     try:
-        findings += verify_store(receipt, store) if store else []
+        findings += verify_store(receipt, store) if store else [_HARDWARE]
     except OSError as error:
         raise from_os_error(error, "reading the store", "--store STORE") from error
     findings += verify_data(receipt, published, data) if data else []
@@ -61,8 +62,11 @@ def _print(verification: Verification) -> None:
     if told:
         print_table(("where", "what", "", "why"), [(each.where, each.name, each.state, each.told) for each in told])
         print()
-    counts = {where: sum(each.where == where for each in verification.findings) for where in _KINDS}
+    checked = [each for each in verification.findings if each.state != "not checked"]
+    counts = {where: sum(each.where == where for each in checked) for where in _KINDS}
     looked_at = ", ".join(f"{count:,} {_KINDS[where][count > 1]}" for where, count in counts.items() if count)
+    if unchecked := len(verification.findings) - len(checked):
+        looked_at += f"; {unchecked:,} not checked"
     verdict = "as its receipt says" if verification.is_whole else f"{len(verification.faults)} NOT as its receipt says"
     print(f"{verification.place}: {verdict} ({looked_at})")
     print(f"version {verification.version or 'unknown: there is no receipt'}")

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Literal
 
 REVISION = "1" * 40
+_SLOW_PIECES, _SLOW_SECONDS = 20, 1.0  # of an answer's body
 _TREE = re.compile(r"/api/(?:datasets|models)/([^/]+/[^/]+)/tree/[^/]+(?:/(.+))?")
 _INFO = re.compile(r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/revision/[^/]+)?")
 _FILE = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)")
@@ -129,8 +130,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault and fault.do == "status":
             status, headers, body = fault.status, fault.headers, b""
-        if fault and fault.do == "slow":
-            hub.over.wait(0.05)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -138,7 +137,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             half = fault is not None and fault.do == "half"
-            self.wfile.write(body[: len(body) // 2] if half else body)
+            if fault and fault.do == "slow":
+                size = -(-len(body) // _SLOW_PIECES) or 1
+                for begin in range(0, len(body), size):
+                    hub.over.wait(_SLOW_SECONDS / _SLOW_PIECES)
+                    self.wfile.write(body[begin : begin + size])
+            else:
+                self.wfile.write(body[: len(body) // 2] if half else body)
             self.close_connection = self.close_connection or half
 
     do_GET = do_HEAD = do_POST = _serve  # noqa: N815

@@ -18,6 +18,7 @@ _TOKENIZER = "podsquad-drill/tokenizer"
 _LEASE_SECONDS = 3
 _FULL_KIBIBYTES = 64  # less than a checkpoint of the drill's model
 _NUM_FAILED = 3
+_TAKEN_OVER = "another run took over"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def full_disk(place: Deployment, whole: str, between: Callable[[], None]) -> Out
     between()
     recovery, more = _recover(place, whole, "full-disk")
     done = f"no room for a file above {_FULL_KIBIBYTES} KiB in the training"
-    return Outcome("full-disk", done, CHECKPOINT_STEPS, recovery.seconds, tuple(faults + more))
+    lost = CHECKPOINT_STEPS - _resumed(place)  # none is saved: it may have come as far as its first checkpoint
+    return Outcome("full-disk", done, lost, recovery.seconds, tuple(faults + more))
 
 
 def stale_lease(place: Deployment, whole: str, between: Callable[[], None]) -> Outcome:
@@ -95,6 +97,8 @@ def stale_lease(place: Deployment, whole: str, between: Callable[[], None]) -> O
     seconds = recovery.seconds
     run.send(signal.SIGCONT)
     faults += _ends_with(run, LeaseLostError.exit_code)
+    if _TAKEN_OVER not in run.log.read_text(encoding="utf-8", errors="replace"):
+        faults.append("the process that woke did not say that another one took over")
     if place.digest("train") != whole:
         faults.append("the process that woke changed the model")
     return Outcome("stale-lease", f"SIGSTOP after the checkpoint of step {newest}", lost, seconds, tuple(faults))

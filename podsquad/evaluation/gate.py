@@ -156,7 +156,11 @@ def judge(
     if champion.evaluation_digest != challenger.evaluation_digest or champion.questions is None:
         return result("incomparable", say_incomparable(has_scores=champion.questions is not None))
     if challenger.questions is None:
-        raise DataError("the challenger has no scores", do="run again with --refresh evaluate")
+        raise DataError(
+            "the challenger has no scores",
+            why="its evaluation does not tell the score of each question",
+            do="run again with --refresh evaluate",
+        )
 
     compared = _compare(challenger.questions, champion.questions, guarded, settings, seed)
     overall, slices = compared.overall, compared.slices

@@ -16,9 +16,9 @@ from podsquad.errors import DataError, InputMissingError, PodsquadError, StoreEr
 from podsquad.evaluation.gate import Contender, GateResult, count_uses, judge
 from podsquad.evaluation.report import METRICS_FILE, read_metrics
 from podsquad.evaluation.scored import QUESTIONS_FILE, ScoredQuestions, read_scored_questions
-from podsquad.publishing.target import Champion, Target, TargetState
-from podsquad.publishing.version_files import model_digest
-from podsquad.store.durable import parse_json
+from podsquad.publishing.listing import FILES_FILE
+from podsquad.publishing.target import Champion, Target, TargetState, Version
+from podsquad.publishing.version_files import gate_seed, model_digest
 
 VERDICT_FILE = "verdict.json"
 _SCORES = ("exact_match", "f1", "num_questions", "slices")
@@ -56,13 +56,20 @@ class Decision:
     result: GateResult
     champion: Mapping[str, Any] | None
     """Tag, key and scores of the champion, and whether it was scored again for this; None: there is none."""
-    policy: str
-    """What follows where nothing could be compared; empty where something was."""
+    publishes_anyway: bool = False
+    """Whether the challenger is published where nothing could be compared."""
+
+    @property
+    def policy(self) -> str:
+        """What follows where nothing could be compared, in a sentence; empty where something was."""
+        if self.result.verdict != "incomparable":
+            return ""
+        return _PUBLISHED if self.publishes_anyway else _KEPT
 
     @property
     def publishes(self) -> bool:
         """Whether the challenger is to be published."""
-        return self.result.passes or self.policy == _PUBLISHED
+        return self.result.passes or self.publishes_anyway
 
 
 def decide(
@@ -79,23 +86,32 @@ def decide(
     """Judge the challenger against what the target holds; nothing is published.
 
     ``earlier`` are the records of former verdicts (GateResult.to_json()), ``work`` is a folder for downloads. Equal
-    worlds give an equal decision: the seed is the challenger's digest. Raises what reading the target raises, and what
-    ``rescore`` raises where the same again may succeed.
+    worlds give an equal decision: the seed is the challenger's digest. Raises what reading the target raises, what
+    ``rescore`` raises where the same again may succeed, and StoreError where the champion is damaged: nobody is then
+    the first.
     """
+    if state.lost is not None:
+        raise _lost(target, state.lost)
     evaluation = str(challenger.metrics["evaluation_digest"])
     contender, told = _contender(challenger, target, state.champion, rescore, work, log)
     result = judge(
         Contender(challenger.model_digest, evaluation, read_scored_questions(challenger.evaluation)),
         contender,
         settings,
-        seed=int(challenger.model_digest[:8], 16),
+        seed=gate_seed(challenger.model_digest),
         num_earlier_uses=count_uses(evaluation, (each for each in earlier if _is_other(each, challenger.model_digest))),
         withdrawn=_why_withdrawn(challenger.model_digest, target, state, work),
     )
-    policy = ""
-    if result.verdict == "incomparable":
-        policy = _PUBLISHED if settings.incomparable == "publish" else _KEPT
-    return Decision(result, told, policy)
+    return Decision(result, told, result.verdict == "incomparable" and settings.incomparable == "publish")
+
+
+def _lost(target: Target, version: Version) -> StoreError:
+    anew = f", or remove {target.describe('').current} to begin anew" if target.kind == "folder" else ""
+    return StoreError(
+        f"the champion {version.tag} in {target.place} cannot be read: its {FILES_FILE} is damaged or gone",
+        why="nothing can be compared with it, and what is not compared is not published in its place",
+        do=f"go to a whole version with: podsquad rollback --to TAG --reason TEXT, or put the file back{anew}",
+    )
 
 
 def _contender(
@@ -162,16 +178,3 @@ def _why_withdrawn(digest: str, target: Target, state: TargetState, work: Path) 
         if model_digest({name: each.sha256 for name, each in listing.files.items()}) == digest:
             return str(entry.get("reason") or "no reason is recorded")
     return ""
-
-
-def read_verdicts(store: Path) -> list[dict[str, Any]]:
-    """Return the records of the verdicts that the store remembers; what cannot be read is left out."""
-    found = []
-    for path in sorted((store / "publish").glob(f"[!.]*/{VERDICT_FILE}")):
-        try:
-            record = parse_json(path.read_bytes())
-        except (OSError, ValueError):
-            continue
-        if isinstance(record, dict):
-            found.append(record)
-    return found

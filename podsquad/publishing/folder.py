@@ -29,17 +29,20 @@ from podsquad.publishing.folder_files import (
     damaged,
     listing_in,
     receipt_in,
+    remove,
     remove_leftovers,
     wrong_files,
 )
 from podsquad.publishing.folder_turns import Turn, read_turns, versions_of, withdrawn_by, write_turns
 from podsquad.publishing.listing import FILES_FILE, Listing
 from podsquad.publishing.target import (
+    STAMP,
     Champion,
     Publication,
     Smoke,
     TargetKind,
     TargetState,
+    Version,
     check_version,
     one_line,
     refuse_withdrawn,
@@ -50,7 +53,6 @@ from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folde
 CURRENT = "current"
 VERSIONS = "versions"
 _LOCK_FILE = ".lock"
-_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -95,14 +97,19 @@ class FolderTarget:
         if not self.home.is_dir():
             return TargetState(False, None, {}, (), "")
         with self._os_errors_explained():
-            listing = listing_in(self.pointer) if self.pointer.is_dir() else None
+            current = self._current()
+            listing = listing_in(current) if current.is_dir() else None
             turns = read_turns(self.home, listing.key if listing else None)
-            champion = Champion(listing.key, listing, receipt_in(self.pointer)) if listing else None
+            champion = Champion(listing.key, listing, receipt_in(current)) if listing else None
             there = [each for each in versions_of(turns) if self.path(each.tag).is_dir()]
             link = str(self.pointer.readlink()) if self.pointer.is_symlink() else ""
         told = canonical_json([link, [asdict(turn) for turn in turns]]) if link or turns else ""
         expected = hashlib.sha256(told.encode()).hexdigest() if told else ""
-        return TargetState(True, champion, withdrawn_by(turns), tuple(there), expected)
+        lost = None
+        if link and champion is None:
+            name = Path(link).name
+            lost = Version(next((turn.key for turn in turns if tag_of(turn.key) == name), name.removeprefix("v-")))
+        return TargetState(True, champion, withdrawn_by(turns), tuple(there), expected, lost=lost)
 
     def describe(self, key: str) -> Publication:
         """Return where a version is, or would be. Without a key that of the place alone."""
@@ -230,22 +237,33 @@ class FolderTarget:
                 )
             smoke(staging)
             write_bytes(staging / FILES_FILE, listing.encode())
-            version = self.path(tag_of(key))
+            version, aside = self.path(tag_of(key)), self._aside(tag_of(key))
             if os.path.lexists(version):
                 # Damaged: out of the way first, for a rename does not replace a folder that holds something.
-                version.rename(self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
+                remove(aside)
+                version.rename(aside)
             move_folder(staging, version)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        remove(aside)
         remove_leftovers(self.home)
+
+    def _aside(self, tag: str) -> Path:
+        """Return where a damaged version waits while it is built anew."""
+        return self.home / f".damaged-{tag}"
+
+    def _current(self) -> Path:
+        """Return the current version's folder; after a kill in mid-repair, where the damaged one waits."""
+        aside = self._aside(self.pointer.readlink().name) if self.pointer.is_symlink() else self.pointer
+        return self.pointer if self.pointer.is_dir() else aside
 
     def _turn(self, key: str, reason: str) -> None:
         """Make a version current that is there and whole: the turn is written, then the pointer decides."""
         listing = listing_in(self.pointer) if self.pointer.is_dir() else None
         turns = read_turns(self.home, listing.key if listing else None)
         if not turns or turns[-1].key != key:  # else a publisher died before there was a pointer
-            write_turns(self.home, [*turns, Turn(key, self.now().strftime(_STAMP), reason)])
+            write_turns(self.home, [*turns, Turn(key, self.now().strftime(STAMP), reason)])
         aside = self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
         # Relative: the published folder can be moved, or mounted elsewhere.
         aside.symlink_to(Path(VERSIONS) / tag_of(key))

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import StoreError
-from podsquad.publishing.listing import FILES_FILE, Listing
+from podsquad.publishing.listing import FILES_FILE, Listing, read_digest
 from podsquad.publishing.receipt import RECEIPT_FILE
-from podsquad.store.contents import FileDigest, digest_file
+from podsquad.store.contents import FileDigest
 from podsquad.store.durable import TEMPORARY_PREFIX, parse_json
 
 _CHUNK_BYTES = 4 * 2**20
@@ -67,12 +67,16 @@ def receipt_in(version: Path) -> dict[str, Any] | None:
 def remove_leftovers(home: Path) -> None:
     """Remove what killed publishers left behind; the caller holds the lock, so nobody works on it."""
     for entry in home.iterdir():
-        if not entry.name.startswith(TEMPORARY_PREFIX):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        if entry.name.startswith(TEMPORARY_PREFIX):
+            remove(entry)
+
+
+def remove(entry: Path) -> None:
+    """Remove a folder with all that it holds, a link or a file, or nothing where there is nothing."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink(missing_ok=True)
 
 
 def damaged(version: Path, wrong: list[str]) -> StoreError:
@@ -85,4 +89,4 @@ def damaged(version: Path, wrong: list[str]) -> StoreError:
 
 
 def _digest(path: Path) -> FileDigest | None:
-    return digest_file(path) if path.is_file() else None
+    return read_digest(path) if path.is_file() else None

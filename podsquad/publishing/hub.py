@@ -37,6 +37,7 @@ from podsquad.publishing.hub_state import (
 )
 from podsquad.publishing.listing import FILES_FILE, Listing
 from podsquad.publishing.target import (
+    STAMP,
     WITHDRAWN_FILE,
     Publication,
     Smoke,
@@ -47,7 +48,6 @@ from podsquad.publishing.target import (
     tag_of,
 )
 
-_STAMP = "%Y%m%dT%H%M%SZ"
 _LEFT_OVER_AFTER = timedelta(days=1)  # another run's candidate branch is its own until then
 
 
@@ -112,9 +112,7 @@ class HubTarget:
         else:
             commit = self._put_new(state, Listing.of(key, files), files, smoke)
         if not is_tagged:
-            self.hub.call(
-                f"tagging {tag}", self.hub.api.create_tag, tag=tag, revision=commit, tag_message=key, exist_ok=True
-            )
+            self._tag(key, commit)
         self._remove_candidates(key)
         return replace(self.describe(key), commit=commit)
 
@@ -135,8 +133,9 @@ class HubTarget:
                 why=f"its versions are: {', '.join(known) or 'none'}",
                 do="name one of them with --to",
             )
-        if self._already_on_main(state, known[to].key) is not None:
-            return replace(self.describe(known[to].key), commit=state.refs.head)
+        if (champion := self._already_on_main(state, known[to].key)) is not None:
+            return replace(self.describe(known[to].key), commit=champion.commit)
+        self._tag_leaving(state)
         commit = self._restore(state, known[to], reason, smoke)
         return replace(self.describe(known[to].key), commit=commit)
 
@@ -172,8 +171,11 @@ class HubTarget:
         if refs and refs.tags.get(tag_of(key)) == refs.head:
             return ""  # nothing came to main since: one call tells
         state = self.state()
-        if self._already_on_main(state, key) is None:
+        champion = state.champion
+        if champion is None or champion.key != key:
             return f"{self.hub.url} does not hold this version"
+        if changed := changed_files(self.hub, champion.listing, champion.commit, state.refs.head):
+            return f"{', '.join(changed)} of {self.hub.url} changed since"
         return "" if tag_of(key) in state.refs.tags else f"{self.hub.url} has no tag {tag_of(key)}"
 
     @property
@@ -217,7 +219,7 @@ class HubTarget:
         """Return the commit on main of a version that was never there."""
         hub, head = self.hub, state.refs.head
         self._remove_candidates(listing.key)
-        candidate = candidate_of(listing.key, self.now().strftime(_STAMP))
+        candidate = candidate_of(listing.key, self.now().strftime(STAMP))
         hub.call(
             f"making the branch {candidate}", hub.api.create_branch, branch=candidate, revision=head, exist_ok=True
         )
@@ -243,14 +245,25 @@ class HubTarget:
         smoke(folder)
         withdrawn = {tag: each for tag, each in state.withdrawn.items() if tag != version.tag}
         title, text = f"Publish {version.tag} again", ""
-        if reason and state.champion is not None and state.champion.key != version.key:
-            at = self.now().strftime(_STAMP)
-            withdrawn[state.champion.tag] = {"reason": reason, "restored": version.tag, "at": at}
-            title, text = f"Roll back from {state.champion.tag} to {version.tag}", f"{reason}\n\n"
+        leaving = state.champion or state.lost
+        if reason and leaving is not None and leaving.key != version.key:
+            at = self.now().strftime(STAMP)
+            withdrawn[leaving.tag] = {"reason": reason, "restored": version.tag, "at": at}
+            title, text = f"Roll back from {leaving.tag} to {version.tag}", f"{reason}\n\n"
         own = {WITHDRAWN_FILE: encode_withdrawn(withdrawn)} if withdrawn != state.withdrawn else {}
         removed = self._to_remove(state, listing)
         message = (title, f"{text}{TRAILER}{version.key}")
         return self._commit_on_main(state, listing, folder, removed, message, own)
+
+    def _tag_leaving(self, state: HubState) -> None:
+        """Tag the version on main where its run was killed before it did: by its tag it is known for withdrawn."""
+        leaving = state.champion or state.lost
+        if leaving is not None and leaving.tag not in state.refs.tags:
+            self._tag(leaving.key, leaving.commit)
+
+    def _tag(self, key: str, commit: str) -> None:
+        tag, create = tag_of(key), self.hub.api.create_tag
+        self.hub.call(f"tagging {tag}", create, tag=tag, revision=commit, tag_message=key, exist_ok=True)
 
     def _commit_on_main(
         self,
@@ -286,7 +299,7 @@ class HubTarget:
 
     def _remove_candidates(self, key: str) -> None:
         refs = read_refs(self.hub) or Refs({}, {})
-        oldest = (self.now() - _LEFT_OVER_AFTER).strftime(_STAMP)
+        oldest = (self.now() - _LEFT_OVER_AFTER).strftime(STAMP)
         for name in stale_candidates(refs.branches, key, oldest):
             # None: another run was quicker.
             self.hub.find(f"removing the branch {name}", self.hub.api.delete_branch, branch=name)

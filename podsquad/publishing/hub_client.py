@@ -1,8 +1,8 @@
 """Calls to the Hugging Face Hub that end: each with a bound on its waiting, errors in podsquad's words, no token told.
 
 The genuine client waits without end for an answer and for as long as the Hub's Retry-After says; both are bounded
-here, for this process's client. It tries again what it sends and fetches of large files by itself; the other calls are
-tried again here.
+here, for this process's client, and Xet, whose client is another, is not used. It tries again what it sends and fetches
+of large files by itself; the other calls are tried again here.
 """
 
 from __future__ import annotations
@@ -194,6 +194,7 @@ class Hub:
 def _bound_clients() -> None:
     """Bound the waits of this process's client, once; calls of other libraries through it get the same bounds."""
     import huggingface_hub
+    from huggingface_hub import constants
 
     # The client as it is made by default, with its hooks; there is no public name for that.
     from huggingface_hub.utils._http import default_client_factory
@@ -209,6 +210,7 @@ def _bound_clients() -> None:
         return client
 
     huggingface_hub.set_client_factory(make)
+    constants.HF_HUB_DISABLE_XET = True  # its client keeps none of these bounds, and was never run here
     disable_progress_bars()
 
 

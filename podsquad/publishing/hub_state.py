@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ class HubState(TargetState):
     champion: HubChampion | None
     versions: tuple[HubVersion, ...]
     refs: Refs
+    lost: HubVersion | None = field(default=None, kw_only=True)
 
 
 NOTHING = HubState(False, None, {}, (), "", Refs({}, {}))
@@ -115,7 +116,8 @@ def read_state(hub: Hub, scratch: Path) -> HubState:
         commit = next((each.commit for each in versions if each.key == listing.key), refs.head)
         champion = HubChampion(listing.key, listing, _read_json(hub, RECEIPT_FILE, refs.head, scratch), commit)
     known = tuple(each for each in versions if each.tag in refs.tags)
-    return HubState(True, champion, withdrawn, known, refs.head, refs)
+    lost = versions[0] if versions and champion is None else None  # somebody removed files.json from main
+    return HubState(True, champion, withdrawn, known, refs.head, refs, lost=lost)
 
 
 def read_listing(hub: Hub, revision: str, scratch: Path) -> Listing | None:

@@ -32,8 +32,6 @@ def write_model_card(
     layout: Mapping[str, Any] | None = None,
     gate: Mapping[str, Any] | None = None,
     architecture: str = "",
-    loss_picture: str | None = "plots/loss.png",
-    slices_picture: str | None = "plots/f1_by_slice.png",
 ) -> str:
     """Return the model card as Markdown with YAML front matter (Hugging Face's ``model-index``).
 
@@ -55,10 +53,7 @@ def write_model_card(
         "## How to use it\n\n" + _usage(settings),
         "## Data\n\n" + tell_data(origin, report, layout),
         "## Training\n\n" + tell_procedure(settings, training),
-    ]
-    if loss_picture:
-        parts.append(f"![Training loss]({loss_picture})")
-    parts += [
+        "![Training loss](plots/loss.png)",
         "### How to make it again\n\n" + tell_command(settings, training, podsquad.__version__),
         "### Hyper-parameters\n\n" + tell_hyper_parameters(settings),
         "### Software\n\n" + tell_versions(training),
@@ -66,7 +61,7 @@ def write_model_card(
     if gate:
         parts.append("## The gate\n\n" + tell_gate(gate))
     parts += [
-        "## Where it is weak\n\n" + tell_slices(metrics, slices_picture),
+        "## Where it is weak\n\n" + tell_slices(metrics),
         "## Limitations\n\n" + _limitations(settings, metrics, origin, report),
     ]
     return "\n\n".join(parts) + "\n"

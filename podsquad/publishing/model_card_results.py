@@ -38,9 +38,9 @@ def tell_results(metrics: Mapping[str, Any], origin: Mapping[str, Any]) -> str:
     )
 
 
-def tell_slices(metrics: Mapping[str, Any], picture: str | None) -> str:
+def tell_slices(metrics: Mapping[str, Any]) -> str:
     """Return the scores by kind of question."""
-    parts = [f"![F1 by kind of question]({picture})"] if picture else []
+    parts = ["![F1 by kind of question](plots/f1_by_slice.png)"]
     parts += [f"**{TITLES.get(view, view)}**\n\n{slice_table(slices)}" for view, slices in metrics["slices"].items()]
     return "\n\n".join(parts)
 
@@ -53,6 +53,8 @@ def tell_gate(gate: Mapping[str, Any]) -> str:
     overall = gate.get("overall")
     if overall:
         rows = [("the model before", f"`{gate['champion']}`")] if gate.get("champion") else []
+        if gate.get("is_rescored"):
+            rows.append(("its F1", "of the same questions, on which it was scored again: its own card tells another"))
         rows += [
             ("F1 before and now", f"{overall['champion_f1']:.4f} and {overall['challenger_f1']:.4f}"),
             (

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from podsquad.store.durable import encode_json, parse_json, write_bytes, write_j
 
 PUBLICATION_FILE = "publication.json"
 _UNCHANGED = "Nothing is new: the target holds the model that these inputs make."
+_PUT_RIGHT = "What the target holds of it is put right:"
 _DECISION_FILE = "decision.json"  # in the work folder, which outlives a kill
 
 
@@ -57,7 +59,10 @@ class PublishOrder:
     rescore: Rescore
     earlier: Iterable[Mapping[str, Any]]
     """Records of former verdicts."""
+    remember: Callable[[Mapping[str, Any]], None]
+    """Keeps this one for those that come, with its time, profile, evaluation and publication."""
     log: Callable[[str], None]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 def publish_challenger(order: PublishOrder) -> None:
@@ -83,8 +88,21 @@ def publish_challenger(order: PublishOrder) -> None:
             log=order.log,
         )
         verdict = _verdict(challenger, decision)
+    wrong = _what_is_wrong(order, state.champion) if verdict["verdict"] == "unchanged" and state.champion else ""
+    if wrong:
+        verdict |= {"policy": f"{_PUT_RIGHT} {wrong}."}
     order.log(f"{verdict['verdict']}: {verdict['reason']}")
-    publication, receipt = _act(order, verdict, files, state)
+    publication, receipt = _act(order, verdict, files, state, wrong)
+    # Before the artifact is there: after a kill in between it is remembered twice, which counts once.
+    order.remember(
+        verdict
+        | {
+            "at": order.now().isoformat(timespec="seconds"),
+            "profile": order.settings.profile,
+            "evaluation": read_stage_record(order.inputs["evaluate"]).digest,
+            "publication": asdict(publication),
+        }
+    )
     if receipt:
         write_bytes(order.output / RECEIPT_FILE, receipt)
     write_json(order.output / PUBLICATION_FILE, asdict(publication))
@@ -146,32 +164,43 @@ def _verdict(challenger: Challenger, decision: Decision) -> dict[str, Any]:
 
 
 def _act(
-    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], state: TargetState
+    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], state: TargetState, wrong: str
 ) -> tuple[Publication, bytes]:
     """Do what follows from the verdict; return what the target holds then, and its receipt if it is this model's."""
     champion, target = state.champion, order.target
     if verdict["verdict"] == "unchanged" and champion is not None:
-        return _keep(order, verdict, files, champion)
+        return _keep(order, verdict, files, champion, wrong)
     if not verdict["is_published"]:
         return target.describe(champion.key if champion else ""), b""
     return _publish(order, verdict, _with_card(order, _gate_in_brief(verdict), files), state.expected)
 
 
 def _keep(
-    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], champion: Champion
+    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], champion: Champion, wrong: str
 ) -> tuple[Publication, bytes]:
     """Publish nothing where the champion is this very model, but put right what was damaged."""
-    receipt = b"" if champion.receipt is None else encode_json(champion.receipt)
-    is_told = bool(receipt) and version_key(receipt) == champion.key
-    if not (why := order.target.why_not_held(champion.key)) and is_told:
+    receipt, is_told = _receipt_of(champion)
+    if not wrong:
         return order.target.describe(champion.key), receipt
-    order.log(why or f"the receipt of {champion.tag} is damaged")
+    order.log(wrong)
     if is_told and champion.receipt is not None:
         own = _with_card(order, champion.receipt["gate"], files)
         if own[RECEIPT_FILE].read_bytes() == receipt:
             return order.target.publish(champion.key, own, order.smoke), receipt
     # Its bytes cannot be made again: the same model becomes a version of its own.
     return _publish(order, verdict, _with_card(order, _gate_in_brief(verdict), files), None)
+
+
+def _what_is_wrong(order: PublishOrder, champion: Champion) -> str:
+    """Say what of the champion is not as it was published; empty: nothing."""
+    _, is_told = _receipt_of(champion)
+    return order.target.why_not_held(champion.key) or ("" if is_told else f"the receipt of {champion.tag} is damaged")
+
+
+def _receipt_of(champion: Champion) -> tuple[bytes, bool]:
+    """Return the bytes of the champion's receipt, and whether they are those that it was published with."""
+    receipt = b"" if champion.receipt is None else encode_json(champion.receipt)
+    return receipt, bool(receipt) and version_key(receipt) == champion.key
 
 
 def _publish(
@@ -222,7 +251,8 @@ def _gate_in_brief(verdict: Mapping[str, Any]) -> dict[str, Any]:
     names = ("verdict", "cause", "reason", "evaluation_digest", "margin_f1", "slice_margin_f1", "resamples", "seed")
     champion = verdict["champion"]
     return {name: verdict[name] for name in (*names, "overall", "slices")} | {
-        "champion": champion["tag"] if champion else None
+        "champion": champion["tag"] if champion else None,
+        "is_rescored": bool(champion and champion["is_rescored"]),
     }
 
 

@@ -29,6 +29,7 @@ RECEIPT_FILE = "receipt.json"
 CARD_FILE = "README.md"
 STAGES = ("download", "tokenize", "compile", "train", "evaluate")  # those before publish, in their order
 MADE_HERE = (CARD_FILE,)  # published files that are no copy of an artifact's
+TRAINING_FILES = ("training.json", "record/training.json")  # of a model's artifact, one mapping in two files
 _PATH = re.compile(r"(^|[\s'\"(=])~?/[\w.]")
 
 
@@ -135,7 +136,11 @@ def read_stage_record(artifact: Path) -> StageRecord:
         parts = {name: manifest[name] for name in ("key", "digest", "ingredients")}
         return StageRecord.model_validate(parts | {"files": files})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"cannot read {path}: {_told(error)}", do="run again: it is built anew") from error
+        raise DataError(
+            f"cannot read {path}: {_told(error)}",
+            why="the receipt tells what every artifact's manifest says",
+            do="run again: it is built anew",
+        ) from error
 
 
 def make_receipt(
@@ -174,7 +179,11 @@ def make_receipt(
     try:
         receipt = Receipt.model_validate(content)
     except ValidationError as error:
-        raise InternalError(f"no receipt can be made: {_told(error)}") from error
+        raise InternalError(
+            f"no receipt can be made: {_told(error)}",
+            why="a stage recorded something else than it promises",
+            do="report this with the log as a defect of podsquad; nothing was published",
+        ) from error
     _refuse_private(receipt)
     return receipt
 
@@ -227,7 +236,11 @@ def _source_of(name: str, sha256: str, stages: Mapping[str, StageRecord]) -> str
         if entry.sha256 == sha256 and f"/{each}".endswith(f"/{name}")
     ]
     if not same and name not in MADE_HERE:
-        raise InternalError(f"{name} is to be published and is no file of an artifact")
+        raise InternalError(
+            f"{name} is to be published and is no file of an artifact",
+            why="every published file but the card must lead back to the stage that made it",
+            do="report this with the log as a defect of podsquad; nothing was published",
+        )
     return same[0] if same else ""
 
 
@@ -235,7 +248,11 @@ def _refuse_private(receipt: Receipt) -> None:
     for text in _texts(receipt.model_dump()):
         if _PATH.search(text) or hide_secrets(text) != text:
             shown = hide_secrets(text)
-            raise InternalError(f"{shown!r} must not stand in a receipt: it is a path of this machine or a secret")
+            raise InternalError(
+                f"{shown!r} must not stand in a receipt: it is a path of this machine or a secret",
+                why="a receipt is public, and equal models have equal receipts on every machine",
+                do="report this with the log as a defect of podsquad; nothing was published",
+            )
 
 
 def _texts(value: Any) -> list[str]:

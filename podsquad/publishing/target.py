@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ from podsquad.publishing.listing import FILES_FILE, Listing
 
 TargetKind = Literal["folder", "hub"]
 WITHDRAWN_FILE = "withdrawn.json"
+STAMP = "%Y%m%dT%H%M%SZ"  # how targets write a time, UTC
 OWN_FILES = (FILES_FILE, WITHDRAWN_FILE)  # names that targets keep for themselves
 
 Smoke = Callable[[Path], object]
@@ -58,12 +59,15 @@ class TargetState:
     """By the time they last became current, the newest first; only those that can be brought back."""
     expected: str
     """Another one after every change of what is current; empty where there is nothing yet."""
+    lost: Version | None = field(default=None, kw_only=True)
+    """The version that ought to be the champion, where its listing is damaged or gone; then ``champion`` is None."""
 
     @property
     def previous(self) -> Version | None:
         """The version that a rollback goes to when none is named."""
         usable = [each for each in self.versions if each.tag not in self.withdrawn]
-        others = [each for each in usable if self.champion is None or each.key != self.champion.key]
+        now = self.champion or self.lost
+        others = [each for each in usable if now is None or each.key != now.key]
         return others[0] if others else None
 
 
@@ -143,11 +147,19 @@ def tag_of(key: str) -> str:
 def check_version(key: str, files: Iterable[str]) -> None:
     """Refuse what cannot be published: a key of another form, or a file of a target's own name. InternalError."""
     if not re.fullmatch(r"[0-9a-f]{12,128}", key):
-        raise InternalError(f"{key!r} is no key: 12 or more hexadecimal digits were expected")
+        raise InternalError(
+            f"{key!r} is no key: 12 or more hexadecimal digits were expected",
+            why="a version's key is the SHA-256 of its receipt",
+            do="report this with the log as a defect of podsquad; nothing was published",
+        )
     for name in files:
         parts = name.split("/")
         if name in OWN_FILES or not all(parts) or any(part in (".", "..") for part in parts):
-            raise InternalError(f"{name!r} cannot be the name of a file of a publication")
+            raise InternalError(
+                f"{name!r} cannot be the name of a file of a publication",
+                why="targets keep that name for themselves, or it leads out of the version's folder",
+                do="report this with the log as a defect of podsquad; nothing was published",
+            )
 
 
 def refuse_withdrawn(state: TargetState, key: str, place: str) -> None:

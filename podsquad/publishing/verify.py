@@ -7,29 +7,20 @@ listing says what the other files should be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from podsquad.errors import DataError
+from podsquad.evaluation.report import METRICS_FILE
 from podsquad.publishing.findings import Finding
 from podsquad.publishing.listing import FILES_FILE, Listing
-from podsquad.publishing.receipt import (
-    CARD_FILE,
-    RECEIPT_FILE,
-    Receipt,
-    Scores,
-    StageRecord,
-    read_receipt,
-    version_key,
-)
+from podsquad.publishing.receipt import RECEIPT_FILE, Receipt, Scores, read_receipt, version_key
 from podsquad.publishing.target import WITHDRAWN_FILE, tag_of
-from podsquad.store.artifacts import digest_of
+from podsquad.publishing.verify_claims import verify_claims
 from podsquad.store.contents import FileDigest
 from podsquad.store.durable import parse_json
-from podsquad.store.keys import key_of
 
 NO_PART = (WITHDRAWN_FILE, ".gitattributes")  # beside a version on the Hub: podsquad's own notes, and the Hub's
-_METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -63,35 +54,14 @@ def verify_published(published: Published) -> tuple[Receipt | None, list[Finding
         findings.append(listing_fault or _check_listing(published, content, expected))
     findings += _check_files(published, expected)
     if receipt is None or content is None:
-        findings.append(Finding("receipt", "stages", "not checked", f"there is no {RECEIPT_FILE} to believe"))
+        findings.append(Finding("receipt", "all claims", "not checked", f"there is no {RECEIPT_FILE} to believe"))
         return None, findings
     if published.tag and published.tag != tag_of(version_key(content)):
         told = f"it holds the version {tag_of(version_key(content))}"
         findings.append(Finding("published", published.tag, "changed", told))
     findings += verify_claims(receipt)
-    if not any(finding.is_fault for finding in findings):
-        findings += _check_scores(receipt, published)
+    findings.append(_check_scores(receipt, published, findings))
     return receipt, findings
-
-
-def verify_claims(receipt: Receipt) -> list[Finding]:
-    """Recompute from the receipt alone each stage's key and digest, and follow every input and file to its source."""
-    findings = []
-    for name, stage in receipt.stages.items():
-        fault = next(_stage_faults(name, stage, receipt), "")
-        findings.append(Finding("receipt", f"stages.{name}", "changed" if fault else "ok", fault))
-    for name, entry in receipt.published.items():
-        source, _, file = entry.source.partition("/")
-        record = receipt.stages.get(source)
-        made = record.files.get(file) if record else None
-        if not entry.source and name == CARD_FILE:
-            continue
-        if made is None or (made.num_bytes, made.sha256) != (entry.num_bytes, entry.sha256):
-            told = f"it is no copy of {entry.source or 'any artifact'}"
-            findings.append(Finding("receipt", f"published.{name}", "changed", told))
-    if receipt.stages["train"].ingredients.settings.get("training.seed") != receipt.seed:
-        findings.append(Finding("receipt", "seed", "changed", "it is not the training's"))
-    return findings
 
 
 def _read_listing(published: Published) -> tuple[Listing | None, Finding | None]:
@@ -148,30 +118,16 @@ def _check_files(published: Published, expected: Mapping[str, FileDigest]) -> It
         yield Finding("published", name, "extra", "it is no part of this version")
 
 
-def _stage_faults(name: str, stage: StageRecord, receipt: Receipt) -> Iterator[str]:
-    ingredients = stage.ingredients
-    if ingredients.stage != name:
-        yield f"its ingredients are those of {ingredients.stage}"
-    if key_of(ingredients.model_dump()) != stage.key:
-        yield "its key is not the hash of its ingredients"
-    if digest_of({each: entry.model_dump() for each, entry in stage.files.items()}) != stage.digest:
-        yield "its digest is not the hash of its files"
-    for source, digest in ingredients.inputs.items():
-        record = receipt.stages.get(source)
-        if record is None or record.digest != digest:
-            yield f"its input {source} is not the one of this receipt"
-
-
-def _check_scores(receipt: Receipt, published: Published) -> Iterator[Finding]:
-    if _METRICS not in published.names:
-        return
+def _check_scores(receipt: Receipt, published: Published, findings: Sequence[Finding]) -> Finding:
+    if Finding("published", METRICS_FILE, "ok") not in findings:
+        return Finding("receipt", "scores", "not checked", f"there is no {METRICS_FILE} to believe")
     try:
-        metrics = parse_json(published.read(_METRICS))
+        metrics = parse_json(published.read(METRICS_FILE))
         differing = [name for name in Scores.model_fields if metrics.get(name) != getattr(receipt.scores, name)]
     except (ValueError, AttributeError):
         differing = list(Scores.model_fields)
-    told = f"{', '.join(differing)} is not what {_METRICS} tells" if differing else ""
-    yield Finding("receipt", "scores", "changed" if differing else "ok", told)
+    told = f"{', '.join(differing)} is not what {METRICS_FILE} tells" if differing else ""
+    return Finding("receipt", "scores", "changed" if differing else "ok", told)
 
 
 def _described(digest: FileDigest) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from podsquad.errors import InputMissingError, SettingsError, StoreError, TemporaryError
 from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.hub_listing import read_tree
+from podsquad.publishing.hub_state import MAIN
 from podsquad.publishing.listing import FILES_FILE, read_digest
 from podsquad.publishing.receipt import RECEIPT_FILE
 from podsquad.publishing.verify import Published
 from podsquad.publishing.verify_store import list_all
 from podsquad.store.contents import FileDigest, open_regular
 
-MAIN = "main"
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(.+))?")
 _TAG = re.compile(r"v-[0-9a-f]{12}")
 
@@ -32,6 +32,7 @@ def open_version(where: str, scratch: Path) -> Published:
         return open_repository(Hub(found[1]), found[2] or MAIN, scratch)
     raise InputMissingError(
         f"{where} is neither a folder nor a repository on the Hub",
+        why="there is no such folder here, and a repository's name is OWNER/NAME",
         do="name a folder, or OWNER/NAME, or OWNER/NAME@REVISION",
     )
 
@@ -39,12 +40,14 @@ def open_version(where: str, scratch: Path) -> Published:
 def open_folder(folder: Path) -> Published:
     """Return the version in a folder. Raises InputMissingError; StoreError when it cannot be read."""
     if not folder.is_dir():
-        raise InputMissingError(f"{folder} is no folder", do="name the folder of a published version")
+        raise InputMissingError(
+            f"{folder} is no folder", why="a version is a folder of files", do="name the folder of a published version"
+        )
     try:
         home = folder.resolve()
         names = frozenset(list_all(home))
     except OSError as error:
-        raise StoreError(f"cannot read {folder}: {error.strerror or error}") from error
+        raise _unreadable(folder, error) from error
     _refuse_strange(names, str(folder))
     tag = home.name if _TAG.fullmatch(home.name) else ""
     return Published(str(folder), names, lambda name: _read(home, name), lambda name: _digest(home, name), tag)
@@ -74,7 +77,11 @@ def open_repository(hub: Hub, revision: str, scratch: Path) -> Published:
     def read(name: str) -> bytes:
         content = hub.read(name, commit, scratch)
         if content is None:
-            raise TemporaryError(f"{name} of {place} was listed and is gone", do="run the same command again")
+            raise TemporaryError(
+                f"{name} of {place} was listed and is gone",
+                why="somebody changed the repository meanwhile",
+                do="run the same command again",
+            )
         return content
 
     def digest(name: str) -> FileDigest:
@@ -92,14 +99,22 @@ def _read(home: Path, name: str) -> bytes:
         with open_regular(home / name) as file:
             return file.read()
     except OSError as error:
-        raise StoreError(f"cannot read {home / name}: {error.strerror or error}") from error
+        raise _unreadable(home / name, error) from error
 
 
 def _digest(home: Path, name: str) -> FileDigest:
     try:
         return read_digest(home / name)
     except OSError as error:
-        raise StoreError(f"cannot read {home / name}: {error.strerror or error}") from error
+        raise _unreadable(home / name, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot read {path}: {error.strerror or error}",
+        why="every byte of a version is read to verify it",
+        do="see that it is a file that you may read, and run the same command again",
+    )
 
 
 def _refuse_strange(names: frozenset[str], place: str) -> None:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
+from typing import Any
 
 from podsquad.publishing.findings import Finding
 from podsquad.publishing.listing import read_digest
-from podsquad.publishing.receipt import Receipt, StageRecord
+from podsquad.publishing.receipt import TRAINING_FILES, Receipt, StageRecord, hardware_of
 from podsquad.store.artifacts import MANIFEST_FILE, MANIFEST_FORMAT, OUTSIDE_DIGEST
-from podsquad.store.durable import encode_json, parse_json
+from podsquad.store.durable import encode_json, parse_json, parse_object
 
 
 def verify_store(receipt: Receipt, store: Path) -> Iterator[Finding]:
     """Yield a finding per file of each artifact; every byte is read anew. A file is named ``stage/key/file``.
 
     What an artifact keeps outside its digest is held against its manifest, all else against the receipt, and the
-    manifest against both. Raises OSError as the system does.
+    manifest against both. The last finding is the receipt's hardware, held against what the training recorded.
+    Raises OSError as the system does.
     """
+    sound: set[str] = set()
     for name, stage in receipt.stages.items():
         folder = store / name / stage.key
         if not folder.is_dir():
             yield Finding("store", f"{name}/{stage.key}", "missing", "this store does not hold the artifact")
             continue
         for finding in _verify_artifact(name, stage, folder):
+            sound |= {f"{name}/{finding.name}"} if finding.state == "ok" else set()
             yield Finding("store", f"{name}/{stage.key}/{finding.name}", finding.state, finding.told)
+    yield _verify_hardware(receipt, store, sound)
 
 
 def list_all(folder: Path) -> Iterator[str]:
@@ -53,6 +58,24 @@ def _verify_artifact(stage: str, record: StageRecord, folder: Path) -> Iterator[
         else:
             knower = f"its {MANIFEST_FILE}" if name.startswith(OUTSIDE_DIGEST) else "the receipt"
             yield Finding("store", name, "extra", f"{knower} does not name it")
+
+
+def _verify_hardware(receipt: Receipt, store: Path, sound: Set[str]) -> Finding:
+    """Return whether the training recorded this hardware; ``sound`` names the files that are as they were."""
+    folder, training = store / "train" / receipt.stages["train"].key, dict[str, Any]()
+    for name in TRAINING_FILES:
+        if f"train/{name}" not in sound:
+            return Finding("receipt", "hardware", "not checked", f"there is no {name} of the training to believe")
+        try:
+            training |= parse_object((folder / name).read_bytes())
+        except ValueError as error:
+            return Finding("receipt", "hardware", "changed", f"{name} of the training cannot be read: {error}")
+    told = hardware_of(training)
+    differing = [name for name, value in receipt.hardware.model_dump().items() if told[name] != value]
+    if differing:
+        why = ", ".join(f"{name} was {told[name]!r}" for name in differing)
+        return Finding("receipt", "hardware", "changed", f"the training recorded something else: {why}")
+    return Finding("receipt", "hardware", "ok")
 
 
 def _read_outside(stage: str, record: StageRecord, folder: Path) -> tuple[dict[str, object], Finding | None]:

@@ -40,7 +40,11 @@ def collect_files(model: Path, evaluation: Path, features: Path) -> dict[str, Pa
     try:
         names = sorted(entry.name for entry in model.iterdir() if entry.is_file() and is_model_file(entry.name))
     except OSError as error:
-        raise InternalError(f"cannot read the model {model}: {error}") from error
+        raise InternalError(
+            f"cannot read the model {model}: {error}",
+            why="the training's artifact lacks what every training writes",
+            do="run again with --refresh train",
+        ) from error
     for needed, pattern in (("config.json", "config.json"), ("model.safetensors", "model*.safetensors")):
         if not fnmatch.filter(names, pattern):
             raise InternalError(
@@ -65,3 +69,8 @@ def model_digest(digests: Mapping[str, str]) -> str:
     """
     named = {name: sha256 for name, sha256 in digests.items() if is_model_file(name)}
     return hashlib.sha256(canonical_json(named).encode()).hexdigest()
+
+
+def gate_seed(model_digest: str) -> int:
+    """Return the seed by which the gate resamples for the challenger with this digest."""
+    return int(model_digest[:8], 16)

@@ -13,7 +13,6 @@ anywhere. Needs numpy and safetensors and runs on Python 3.8 (the IPU runtime).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from podsquad.errors import os_error_of
-from podsquad.store.durable import TEMPORARY_PREFIX, move_folder, write_json
+from podsquad.store.durable import TEMPORARY_PREFIX, move_folder, parse_json, write_json
 
 MANIFEST_FILE = "manifest.json"
 STATE_FILE = "state.json"
@@ -162,7 +161,7 @@ def _sha256(path: Path) -> str:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    manifest: dict[str, Any] = json.loads((path / MANIFEST_FILE).read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = parse_json((path / MANIFEST_FILE).read_bytes())
     return manifest
 
 
@@ -176,5 +175,5 @@ def _read(path: Path, step: int, manifest: Mapping[str, Any]) -> Checkpoint:
             raise ValueError(f"{name} differs from the manifest")
     groups = [name[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)]
     arrays = {group: dict(load_file(str(path / (group + _SUFFIX)))) for group in groups}
-    state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+    state = parse_json((path / STATE_FILE).read_bytes())
     return Checkpoint(step, arrays, state)

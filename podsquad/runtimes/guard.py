@@ -24,6 +24,7 @@ from datetime import datetime
 from pathlib import Path
 
 from podsquad.errors import TemporaryError, from_os_error
+from podsquad.store.durable import parse_json
 
 LOOK_SECONDS = 1.0  # how often a waiter looks again
 _SAY_AGAIN_SECONDS = 300.0
@@ -59,7 +60,10 @@ class Claim:
 
 
 def lock_folder() -> Path:
-    """Return the folder of the host's lock files: the same for every user and checkout of it."""
+    """Return the folder of the host's lock files: the same for every checkout, and for every user who may write there.
+
+    Where /run/lock is root's alone, root and the others look in two folders: runtime.lock_folder names one for all.
+    """
     shared = Path("/run/lock")
     return shared if os.access(shared, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
@@ -97,7 +101,7 @@ def holder_of(path: Path) -> Holder | None:
     """Return who held a lock file last, as far as it tells."""
     try:
         with path.open("rb") as file:
-            return Holder(**json.loads(file.read(_LONGEST_RECORD_BYTES)))
+            return Holder(**parse_json(file.read(_LONGEST_RECORD_BYTES)))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -199,7 +199,8 @@ def _claim_standard_output() -> IO[str]:
     events_handle = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    return os.fdopen(events_handle, "w", encoding="utf-8")
+    # A name of a file may be no text: its odd bytes, lone surrogates here, go out as JSON's own escapes.
+    return os.fdopen(events_handle, "w", encoding="utf-8", errors="backslashreplace")
 
 
 def _watch_parent(stop: StopRequest) -> None:

@@ -8,6 +8,7 @@ a Ctrl-C or a cancellation by Prefect among them, sends SIGTERM, waits for the c
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError, error_named
+from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError, error_named, hide_secrets
 from podsquad.runtimes.job import FIGURES, Job
 
 EventHandler = Callable[[Mapping[str, Any]], None]
@@ -53,11 +54,11 @@ def run_job(
     ``launcher`` is a command that starts the program, as poprun does on several hosts; it may mark the lines that it
     passes on with ``[1,0]<stdout>:`` and add lines of its own, which become events of the kind log. The job file and
     the child's standard error are kept in ``job.work`` until the next attempt. When this returns or raises, the child
-    and all of its process group are gone.
+    and all of its process group are gone, and no token is in what is kept, nor was one in an event's text.
 
-    Raises the error that the child named; TemporaryError when it was killed by a signal or sent no event for
-    ``hang_seconds`` (it is then stopped); InternalError when it broke the protocol; SettingsError when ``python``
-    cannot be started.
+    Raises the error that the child named; TemporaryError when it was killed by a signal, sent no event for
+    ``hang_seconds`` (it is then stopped), or the host had no room for it; InternalError when it broke the protocol;
+    SettingsError when ``python`` cannot be started.
     """
     work = Path(job.work)
     job_file, stderr_file = work / f"{job.verb}.job.json", work / f"{job.verb}.stderr.log"
@@ -76,8 +77,15 @@ def run_job(
                 env=_environment(work),
             )
         except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ENOMEM):
+                raise TemporaryError(
+                    f"cannot start the runtime {runtime} with {command[0]}: {error.strerror or error}",
+                    why="the host has no room for another process: its memory or a limit on processes is used up",
+                    do="run the same again when less runs on it",
+                ) from error
             raise SettingsError(
                 f"cannot start the runtime {runtime} with {command[0]}: {error.strerror or error}",
+                why="there is no such program, or it may not be executed",
                 do="put it on the PATH; the Poplar SDK holds it"
                 if launcher
                 else "set runtime.python to an interpreter that has the runtime's packages",
@@ -90,7 +98,7 @@ def run_job(
             if event["event"] == "failure":
                 failure = _failure(event)
                 break
-            on_event(event)
+            on_event({name: _shown(part) if isinstance(part, str) else part for name, part in event.items()})
         if failure is None:
             exit_code = _wait(child, hang_seconds, runtime)
         else:  # all is said; what it still does can only delay
@@ -107,10 +115,24 @@ def run_job(
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
+        _hide_secrets_in(stderr_file)
     if failure is not None:
         raise failure
     if exit_code != 0:
         raise _unexplained(exit_code, runtime, job.verb, stderr_file)
+
+
+def _hide_secrets_in(path: Path) -> None:
+    """Rewrite what the child said on standard error when a token is in it: it has one in its environment."""
+    with contextlib.suppress(OSError):  # it went with the store, which has an error of its own
+        said = path.read_bytes().decode("utf-8", "surrogateescape")
+        if (shown := hide_secrets(said)) != said:
+            path.write_bytes(shown.encode("utf-8", "surrogateescape"))
+
+
+def _shown(text: str) -> str:
+    """Return a child's words as a log can take them: without tokens, and without what is no text."""
+    return hide_secrets(text).encode("utf-8", "backslashreplace").decode()
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -218,7 +240,7 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 def _failure(event: Mapping[str, Any]) -> PodsquadError:
     kind = error_named(str(event.get("error", "")))
-    what, why, do = (str(event.get(part, "")) for part in ("what", "why", "do"))
+    what, why, do = (_shown(str(event.get(part, ""))) for part in ("what", "why", "do"))
     return kind(what or "the runtime failed", why=why, do=do)
 
 

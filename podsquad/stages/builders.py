@@ -68,13 +68,13 @@ def build_evaluate(building: Building) -> None:
 
 def build_publish(building: Building) -> None:
     """Ask the gate, and publish the model that it lets pass."""
-    from podsquad.publishing.decide import read_verdicts
     from podsquad.publishing.places import target_of
     from podsquad.publishing.publish import PublishOrder, publish_challenger
     from podsquad.publishing.smoke import smoke_question
+    from podsquad.publishing.verdicts import read_verdicts, remember_verdict
 
     paths = {name: artifact.path for name, artifact in building.inputs.items()}
-    log = building.reporter.log
+    log, store = building.reporter.log, building.settings.store.path
     with target_of(building.settings.publish, log) as target:
         publish_challenger(
             PublishOrder(
@@ -85,7 +85,8 @@ def build_publish(building: Building) -> None:
                 target=target,
                 smoke=smoke_question(paths["download"], paths["evaluate"], log),
                 rescore=lambda champion: _rescore(building, champion),
-                earlier=read_verdicts(building.settings.store.path),
+                earlier=read_verdicts(store),
+                remember=lambda verdict: remember_verdict(store, verdict),
                 log=log,
             )
         )

@@ -14,7 +14,6 @@ builds of equal worth.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import shutil
@@ -25,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import InternalError, LeaseLostError, from_os_error, os_error_of
-from podsquad.store.builds import remove_builds, replaced_by, restore_replaced, take_over
+from podsquad.store.builds import check_held, gone, remove_builds, replaced_by, restore_replaced, take_over
 from podsquad.store.contents import digest_file, is_plain_name, list_files
 from podsquad.store.durable import canonical_json, move_folder, parse_json, write_json
 from podsquad.store.keys import Ingredients, key_of
-from podsquad.store.lease import EXPIRE_SECONDS, leased
+from podsquad.store.lease import EXPIRE_SECONDS, Lease, leased
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -115,30 +114,30 @@ class Store:
         with (
             _os_errors_explained(f"building the stage {stage}"),
             leased(home / ".leases", key, log=log, expire_seconds=self._lease_seconds) as lease,
+            _loss_told(stage, key, home, lease),
         ):
-            restore_replaced(home, key)
+            restore_replaced(home, key, lease)
             found = self.look_up(stage, key, why_stale)
             if found.artifact and not refresh:
-                remove_builds(home, key)  # of a writer that was killed when all was done but this
+                remove_builds(home, key, lease)  # of a writer that was killed when all was done but this
                 return found.artifact, True
             if found.problem and not found.is_stale:
                 log(f"the artifact {key} {found.problem}; it is set aside and built again")
-                self._set_aside(stage, key)
+                self._set_aside(stage, key, lease)
             output, work = take_over(home, key, lease, keep_work=not refresh)
-            replaced, made = replaced_by(output), output.stat()
+            replaced = replaced_by(output)
             try:
+                made = output.stat()
                 build(output, work, lease.handle)
                 # A library that makes folders as it needs them must not bring back one that a successor took away.
                 if not os.path.samestat(output.stat(), made):
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(output))
+                    raise gone(output)
                 write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
                 move_folder(output, home / key, replaced)  # the old one of a refresh, or a stale one, makes room
-            except BaseException as error:
+            except BaseException:
                 shutil.rmtree(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
                 with contextlib.suppress(OSError):
                     work.rmdir()  # nothing was left for the next attempt
-                if isinstance(error, Exception) and home.is_dir() and not lease.is_held():
-                    raise _lost(stage, key) from error
                 raise
             shutil.rmtree(replaced, ignore_errors=True)
             shutil.rmtree(work, ignore_errors=True)
@@ -160,19 +159,31 @@ class Store:
                 continue  # a damaged one is found and reported when its key is looked up
         yield from (ingredients for _, ingredients in sorted(manifests, key=lambda pair: -pair[0]))
 
-    def _set_aside(self, stage: str, key: str) -> None:
-        folder = self.root / stage / ".damaged"
+    def _set_aside(self, stage: str, key: str, lease: Lease) -> None:
+        path, folder = self.root / stage / key, self.root / stage / ".damaged"
         folder.mkdir(exist_ok=True)
-        number = time.time_ns()  # any number that is free; the newest is the largest
-        (self.root / stage / key).rename(folder / f"{key}-{number}")
+        aside = folder / f"{key}-{time.time_ns()}"  # any number that is free; the newest is the largest
+        check_held(lease, path)
+        path.rename(aside)
+        if not lease.is_held():  # a successor's good one, perhaps, that came there since
+            with contextlib.suppress(OSError):
+                aside.rename(path)
+            raise gone(path)
 
 
-def _lost(stage: str, key: str) -> LeaseLostError:
-    return LeaseLostError(
-        f"another run took over the building of {stage} {key}",
-        why="this one gave no sign of life for longer than store.lease_seconds: it was stopped, or its machine was",
-        do="nothing: the other run builds it; run the same again to go on from what that one made",
-    )
+@contextlib.contextmanager
+def _loss_told(stage: str, key: str, home: Path, lease: Lease) -> Iterator[None]:
+    """Name what fails here because another writer took over."""
+    try:
+        yield
+    except Exception as error:
+        if not home.is_dir() or lease.is_held():
+            raise
+        raise LeaseLostError(
+            f"another run took over the building of {stage} {key}",
+            why="this one gave no sign of life for longer than store.lease_seconds: it was stopped, or its machine was",
+            do="nothing: the other run builds it; run the same again to go on from what that one made",
+        ) from error
 
 
 def _make_manifest(folder: Path, ingredients: Ingredients) -> dict[str, Any]:

@@ -1,7 +1,15 @@
-"""The folders in which an artifact is built: they carry the token of the lease under which they were made."""
+"""The folders in which an artifact is built: they carry the token of the lease under which they were made.
+
+A writer may stand still anywhere here and wake when another one has taken its place. So it moves or removes only what
+it saw before it last found its lease held, which cannot be the other's, and looks at its lease again when its own
+folders are there: a successor that comes later sees them and takes them away.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -15,23 +23,50 @@ _REPLACED = ".replaced"
 def take_over(home: Path, key: str, lease: Lease, *, keep_work: bool) -> tuple[Path, Path]:
     """Return the folders to build in, which carry the lease's token; those of former writers are gone then.
 
-    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's.
+    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's. Raises
+    FileNotFoundError, and has done nothing to a successor, when the lease is not held any more.
     """
     output, work = (home / kind / f"{key}.{lease.token}" for kind in (".staging", ".work"))
     for kind in (output.parent, work.parent):
         kind.mkdir(exist_ok=True)
-    if keep_work and (former := _of_key(work.parent, key)):
-        former[-1].rename(work)
-    remove_builds(home, key, but=work)
+    former = _of_key(work.parent, key)
+    check_held(lease, output)
+    if keep_work and former:
+        with contextlib.suppress(FileNotFoundError):  # a former writer that just woke was faster, and fails now
+            former[-1].rename(work)
+    remove_builds(home, key, lease, but=work)
     output.mkdir()
     work.mkdir(exist_ok=True)
+    try:
+        check_held(lease, output)
+    except FileNotFoundError:
+        for folder in (output, work):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
     return output, work
 
 
-def remove_builds(home: Path, key: str, but: Path | None = None) -> None:
-    """Remove the folders of a key's former builds, each by one rename out of its writer's sight."""
-    for leftover in (*_of_key(home / ".staging", key), *_of_key(home / ".work", key)):
-        if leftover != but:
+def check_held(lease: Lease, path: Path) -> None:
+    """Raise FileNotFoundError for ``path``, which is not this writer's any more, when its lease is not held."""
+    if not lease.is_held():
+        raise gone(path)
+
+
+def gone(path: Path) -> FileNotFoundError:
+    """Return the system's error for what is not there any more."""
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+
+def remove_builds(home: Path, key: str, lease: Lease, but: Path | None = None) -> None:
+    """Remove the folders of a key's former builds, each by one rename out of its writer's sight.
+
+    Raises FileNotFoundError, and removes nothing, when the lease is not held any more.
+    """
+    leftovers = [path for kind in (".staging", ".work") for path in _of_key(home / kind, key) if path != but]
+    check_held(lease, home)
+    for leftover in leftovers:
+        with contextlib.suppress(FileNotFoundError):  # as above
             leftover.rename(home / ".staging" / f"{TEMPORARY_PREFIX}{key}.{uuid.uuid4().hex}")
     for doomed in (home / ".staging").glob(f"{TEMPORARY_PREFIX}{key}.*"):
         shutil.rmtree(doomed, ignore_errors=True)
@@ -48,8 +83,14 @@ def replaced_by(output: Path) -> Path:
     return output.with_name(output.name + _REPLACED)
 
 
-def restore_replaced(home: Path, key: str) -> None:
-    """Put an artifact back that a kill between the two renames of its replacement left aside."""
-    for replaced in (home / ".staging").glob(f"{key}.*{_REPLACED}"):
+def restore_replaced(home: Path, key: str, lease: Lease) -> None:
+    """Put an artifact back that a kill between the two renames of its replacement left aside.
+
+    Raises FileNotFoundError when the lease is not held any more.
+    """
+    aside = list((home / ".staging").glob(f"{key}.*{_REPLACED}"))
+    check_held(lease, home)
+    for replaced in aside:
         if not (home / key).exists():
-            replaced.rename(home / key)
+            with contextlib.suppress(FileNotFoundError):
+                replaced.rename(home / key)

@@ -115,8 +115,9 @@ def _leftovers(home: Path, now: float) -> Iterator[Garbage]:
             if path.is_dir():
                 name = path.name.removeprefix(TEMPORARY_PREFIX)
                 key = name.rpartition("-")[0] if kind == "damaged" else name.partition(".")[0]
-                age = now - _newest_change(path)
-                yield Garbage(path, kind, key, _size(path), age)  # type: ignore[arg-type]
+                with contextlib.suppress(FileNotFoundError):  # a build that goes on moves and removes here
+                    age = now - _newest_change(path)
+                    yield Garbage(path, kind, key, _size(path), age)  # type: ignore[arg-type]
 
 
 def _newest_change(folder: Path) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tests.deployments.place import Place
+from tests.deployments.place import Place, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -66,13 +66,21 @@ class PrefectUI:
         self.page.keyboard.insert_text(text)
 
     def submit(self) -> str:
-        """Send the form, which must be taken, and return the run's id."""
+        """Send the form, which must be taken, and return the run's id.
+
+        The server is asked for it: the page's own note with a link stays for seconds only.
+        """
+        before = self._run_ids()
         self.page.get_by_role("button", name="Submit").click()
-        link = self.page.get_by_role("link", name="View run")
-        address = link.get_attribute("href")
-        assert address
-        link.click()
-        return address.rpartition("/")[2]
+        try:
+            wait_until("the form is taken", lambda: self._run_ids() - before)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the form says: {self.page.locator('body').inner_text()}") from error
+        (run_id,) = self._run_ids() - before
+        return run_id
+
+    def _run_ids(self) -> set[str]:
+        return {str(each["id"]) for each in self.place.call("POST", "/flow_runs/filter", {})}
 
     def open_run(self, run_id: str) -> None:
         """Go to a run's page."""

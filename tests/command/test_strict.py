@@ -73,6 +73,14 @@ def test_only_a_strict_run_ends_with_1_and_only_where_the_champion_was_kept(
     assert json.loads(out)["f1"] == 87.5
 
 
+def test_a_strict_run_that_published_what_could_not_be_compared_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = report("incomparable", is_published=True)
+    assert call(monkeypatch, capsys, told, "--strict")[0] == 0
+    assert call(monkeypatch, capsys, report("incomparable"), "--strict")[0] == 1
+
+
 def test_a_night_that_made_nothing_has_no_stage_and_no_example(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

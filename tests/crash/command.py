@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.faults.place import CANARY
+
 HOME = Path(__file__).resolve().parents[2]
 SWITCH = Path(__file__).parent / "switch"
 # Small, but with several epochs, checkpoints on the way and dropout.
@@ -53,6 +55,7 @@ class Command:
             "PYTHONPATH": f"{SWITCH}{os.pathsep}{HOME}",
             "CRASH_LOG": str(self._log),
             "OMP_NUM_THREADS": "1",
+            "HF_TOKEN": CANARY,
         }
 
     def start(self, *sets: str, refresh: str = "", **environ: str) -> subprocess.Popen[bytes]:
@@ -82,10 +85,13 @@ class Command:
             process.wait()
 
     def finish(self, *sets: str) -> float:
-        """Run it undisturbed and return how many seconds it took; it must end well."""
+        """Run it undisturbed and return how many seconds it took; it must end well, and tell the token nowhere."""
         started = time.monotonic()
         assert self.run(*sets) == 0, self.told()
-        return time.monotonic() - started
+        seconds = time.monotonic() - started
+        files = [path for path in self.folder.rglob("*") if path.is_file()]  # the output of every run among them
+        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+        return seconds
 
     def places(self) -> list[str]:
         """Return ``<stage> <point> <phase>`` of everything made durable so far, each once, in order."""

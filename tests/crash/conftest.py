@@ -17,6 +17,8 @@ class Undisturbed:
         self.store = whole.store
         self.seconds = whole.finish()
         self.places, self.made = whole.places(), whole.made()
+        for made in ("model.safetensors", "history.jsonl", "predictions.json", "receipt.json", "/current/"):
+            assert any(made in name for name in self.made), f"{made} is not compared: {sorted(self.made)}"
         self.copy_to(trained, "download", "tokenize", "compile")
         assert trained.run(CRASH_AT=TRAINED) == KILLED, trained.told()
         self.checkpoint = trained.newest_checkpoint()

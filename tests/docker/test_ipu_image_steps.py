@@ -23,7 +23,7 @@ from tests.docker.test_ipu_image import IPU
 pytestmark = [pytest.mark.ipu, pytest.mark.timeout(3600)]
 SMALL = {
     "PODSQUAD_PROFILE": "pod16-emulated",
-    "PODSQUAD_DATA__DEMO_TRAIN_QUESTIONS": "200",
+    "PODSQUAD_DATA__DEMO_TRAIN_QUESTIONS": "300",
     "PODSQUAD_DATA__DEMO_VALIDATION_QUESTIONS": "20",
     "PODSQUAD_TRAINING__EPOCHS": "1",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -278,3 +279,20 @@ def test_slices_that_lost_no_more_than_their_margin_seldom_reject() -> None:
     fell = share(results, "rejected")
     assert 0.0 < fell <= 0.05 + tolerance(0.05)
     assert share(simulate(0.0, settings, seed=5), "rejected") <= 0.005
+
+
+def test_the_gate_judges_all_of_squad_within_two_seconds_of_processor_time() -> None:
+    dice = np.random.default_rng(3)
+    sizes = np.full(48, 220)
+    sizes[0] = 10_570 - 220 * 47
+    scores = make_scores(dice, sizes, difference=0.5)
+    slices = {view: [str(names[row % len(names)]) for row in range(10_570)] for view, names in VIEWS.items()}
+    settings = GateSettings()
+    assert settings.resamples == 10_000
+    began = time.process_time()
+    result = judge_scores(scores, settings, slices)
+    seconds = time.process_time() - began
+    assert result.overall is not None
+    assert (result.overall.num_questions, result.overall.num_articles) == (10_570, 48)
+    assert all(part.state != "not_judged" for part in result.slices)
+    assert seconds < 2

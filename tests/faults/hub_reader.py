@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -30,6 +31,8 @@ FAULTS = {
     "slow": Fault("slow"),
 }
 REPOSITORY = "ada/lovelace"
+# Of the client's patience, in seconds: a slow answer takes longer as a whole, each of its pieces less.
+BOUNDS = {"never": 0.1, "slow": 0.5}
 
 
 def main(folder: Path, what: str, content: Path) -> None:
@@ -40,13 +43,16 @@ def main(folder: Path, what: str, content: Path) -> None:
         waits: list[float] = []
         time.sleep = waits.append  # type: ignore[assignment]
         os.fsync = lambda handle: None  # slow; what outlives a power cut is tests/store's matter
-        _be_hasty(hub)
+        patience = _be_hasty(hub)
         read = READERS[what](folder)
         for name, fault in FAULTS.items():
             waits.clear()
+            patience.clear()
             hub.fail(fault)
             told: dict[str, Any] = {"fault": name, **attempt(read)}
-            told |= {"waited": sum(waits), "met": hub.num_met}
+            told |= {"waited": sum(waits), "met": hub.num_met, "patience": list(patience)}
+            home = folder / "store" / STAGE_OF.get(what, "none")
+            told["kept"] = [path.name for path in home.glob("[!.]*")]
             hub.fail(None)
             told["then"] = attempt(read)
             print(json.dumps(told), flush=True)
@@ -54,18 +60,25 @@ def main(folder: Path, what: str, content: Path) -> None:
                 shutil.rmtree(folder / cache, ignore_errors=True)
 
 
-def _be_hasty(hub: HubServer) -> None:
-    """Let the client give a Hub that never answers a tenth of a second instead of ten."""
+def _be_hasty(hub: HubServer) -> list[float | None]:
+    """Let the client give a Hub that never answers a tenth of a second, and a slow one a half.
+
+    Returns a list that gets what it would have given each request that met the fault, in seconds; None: no end.
+    """
+    patience: list[float | None] = []
     import huggingface_hub
     from huggingface_hub.utils._http import httpx2
 
     class Hasty(httpx2.HTTPTransport):  # type: ignore[misc, name-defined]
         def handle_request(self, request: Any) -> Any:
-            if hub.fault and hub.fault.do == "never":
-                request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), 0.1)
+            if hub.fault and (bound := BOUNDS.get(hub.fault.do)):
+                if re.search(hub.fault.path, request.url.path):
+                    patience.append(request.extensions["timeout"]["read"])
+                request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), bound)
             return super().handle_request(request)
 
     huggingface_hub.set_client_factory(lambda: httpx2.Client(transport=Hasty(), follow_redirects=True))
+    return patience
 
 
 def attempt(read: Callable[[], str]) -> dict[str, Any]:
@@ -117,6 +130,7 @@ def base(folder: Path) -> Callable[[], str]:
 
 
 READERS = {"dataset": dataset, "tokenizer": tokenizer, "base": base}
+STAGE_OF = {"dataset": "download", "tokenizer": "tokenize"}
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -115,7 +115,10 @@ class Place:
         """Run a stage; ``act`` happens while it is built."""
         self.told.act = act
         settings = tiny_settings(self.folder, **changes)
-        return run_stage(stage, settings, self.chain.inputs(stage), reporter=self.told)
+        try:
+            return run_stage(stage, settings, self.chain.inputs(stage), reporter=self.told)
+        finally:
+            assert self.told.act is None, "the stage never came to where the harm is done"
 
     def fails(
         self,

@@ -107,7 +107,7 @@ def test_a_runtime_whose_clock_jumps_back_ends_in_the_same_bytes(place: Place, m
     assert not any("-" in line.partition("seconds_left")[2] for line in place.told.lines)
 
 
-def test_any_script_in_names_and_texts_goes_through_all_that_reads_text(place: Place) -> None:
+def test_any_script_in_names_and_texts_goes_through_all_stages(place: Place) -> None:
     place.folder = place.folder / ODD_NAME
     place.store = place.folder / "store"
     given = files(place.folder / "data", ODD)
@@ -119,8 +119,11 @@ def test_any_script_in_names_and_texts_goes_through_all_that_reads_text(place: P
     layout = json.loads((features.artifact.path / "layout.json").read_text())
     assert layout["splits"]["train"]["num_questions"] == 24
     place.chain.outcomes["tokenize"] = features
-    place.chain.outcomes["compile"] = place.run("compile", **given)
-    place.run("train", **given)
+    for stage in ("compile", "train", "evaluate"):
+        place.chain.outcomes[stage] = place.run(stage, **given)
+    predictions = place.chain.artifact("evaluate").path / "predictions.json"
+    asked = [row["id"] for row in squad_rows(12, "validation", ODD)]
+    assert list(json.loads(predictions.read_text(encoding="utf-8"))) == asked
     published = place.run("publish", **given)
     record = json.loads((published.artifact.path / "publication.json").read_text(encoding="utf-8"))
-    assert ODD_NAME in record["folder"]
+    assert ODD_NAME in record["place"]

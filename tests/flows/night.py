@@ -31,6 +31,7 @@ from podsquad.stages.catalog import STAGES
 from podsquad.stages.stage import Building
 
 CHILD_VARIABLE = "NIGHT_CHILD"  # an interpreter for the training's runtime; none: no process is started
+AFTER_TRAINING = ("scores", "verdict", "publication", "nights")  # the parts of a run's page that need a model
 NO_DELAY = {"features.tokenizer": "train", "model.base": "scratch", "retry.delay_seconds": 0.0}
 
 VERDICT = {
@@ -162,6 +163,20 @@ def _dataset() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     build_dataset(DataSettings(demo_train_questions=10, demo_validation_questions=10), folder, log=lambda *_: None)
     return folder
+
+
+def failing(night: Night, stage: StageName, *errors: Exception) -> list[Building]:
+    """Let the stage's first attempts fail; returns what the builder was given."""
+    waiting, given = list(errors), []
+
+    def act(building: Building) -> None:
+        given.append(building)
+        (building.work / f"attempt-{len(given)}").touch()
+        if waiting:
+            raise waiting.pop(0)
+
+    night.act[stage] = act
+    return given
 
 
 @pytest.fixture(scope="session")

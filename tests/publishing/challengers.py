@@ -18,6 +18,7 @@ from podsquad.errors import DataError
 from podsquad.publishing.decide import Rescored
 from podsquad.publishing.publish import PublishOrder, publish_challenger, read_publication, read_verdict
 from podsquad.publishing.target import Target
+from podsquad.publishing.verdicts import read_verdicts, remember_verdict
 from podsquad.store.artifacts import Artifact, Store
 from podsquad.store.keys import make_ingredients
 
@@ -76,7 +77,6 @@ class Desk:
         output.mkdir()
         desk.mkdir(exist_ok=True)
         settings = load_settings("demo", {"gate.guarded_slices": "", "gate.margin_f1": 1.0, **self.settings}).settings
-        judged = [path.parent for path in sorted(self.folder.glob("output-*/verdict.json"))]
         return PublishOrder(
             settings=settings,
             inputs=inputs,
@@ -85,7 +85,8 @@ class Desk:
             target=self.target,
             smoke=self.smoke,
             rescore=self.rescore,
-            earlier=[read_verdict(path) for path in judged],
+            earlier=read_verdicts(self.folder / "store"),
+            remember=lambda verdict: remember_verdict(self.folder / "store", verdict),
             log=self.lines.append,
         )
 

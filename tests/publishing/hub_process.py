@@ -26,7 +26,7 @@ class Publishers:
 
     def __init__(self, endpoint: str, token: str, folder: Path) -> None:
         environ = {**os.environ, "HF_ENDPOINT": endpoint, "HF_TOKEN": token, "HF_HOME": str(folder / "hf-home")}
-        environ |= {"HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(_HOME)}
+        environ |= {"PYTHONPATH": str(_HOME)}
         self._output = (folder / "publishers.log").open("ab")
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.publishing.hub_process"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from typing import Any
 from unittest import mock
 
 from podsquad.publishing.receipt import STAGES, Receipt, make_receipt, read_stage_record
+from podsquad.publishing.version_files import gate_seed, model_digest
 from podsquad.store.artifacts import Artifact, Store
 from podsquad.store.contents import digest_file
+from podsquad.store.durable import encode_json
 from podsquad.store.keys import make_ingredients
 
 ORIGIN: dict[str, Any] = {
@@ -38,7 +39,39 @@ METRICS: dict[str, Any] = {
     "evaluation_digest": "e" * 64,
     "slices": {"question_word": {"who": {"num_questions": 10, "exact_match": 75.0, "f1": 87.5}}},
 }
-GATE: dict[str, Any] = {"verdict": "first", "cause": None, "reason": "There is no champion yet.", "slices": ()}
+GATE: dict[str, Any] = {
+    "verdict": "first",
+    "cause": None,
+    "reason": "There is no champion yet.",
+    "evaluation_digest": METRICS["evaluation_digest"],
+    "margin_f1": 1.0,
+    "slice_margin_f1": 3.0,
+    "resamples": 10000,
+    "overall": None,
+    "slices": (),
+    "champion": None,
+    "is_rescored": False,
+}
+PROMOTED: dict[str, Any] = GATE | {
+    "verdict": "promoted",
+    "reason": "F1 went from 87.00 to 87.50.",
+    "champion": "v-0123456789ab",
+    "overall": {
+        "num_questions": METRICS["num_questions"],
+        "num_articles": 5,
+        "champion_f1": 87.0,
+        "challenger_f1": METRICS["f1"],
+        "difference_f1": 0.5,
+        "standard_error_f1": 0.5,
+        "lower_f1": -0.5,
+        "upper_f1": 1.5,
+        "confidence": 0.95,
+    },
+    "slices": (
+        {"name": "question_word:who", "state": "held", "difference": {"upper_f1": -1.0}},
+        {"name": "question_word:why", "state": "not_judged", "difference": None},
+    ),
+}
 _FILES: dict[str, dict[str, Any]] = {
     "download": {"train.arrow": "questions", "origin.json": ORIGIN},
     "tokenize": {"layout.json": {"max_length": 192, "stride": 64}, "tokenizer/tokenizer.json": {"model": {}}},
@@ -78,6 +111,11 @@ class Made:
     artifacts: Mapping[str, Artifact]
     files: Mapping[str, Path]
 
+    def gate(self, gate: Mapping[str, Any] = GATE) -> dict[str, Any]:
+        """Return what the gate tells of this model: by its seed it is of no other."""
+        digests = {name: digest_file(path).sha256 for name, path in self.files.items()}
+        return {**gate, "seed": gate_seed(model_digest(digests))}
+
     def receipt(self, **changes: Any) -> Receipt:
         """Return the receipt of the publication of these files."""
         arguments: dict[str, Any] = {
@@ -85,7 +123,7 @@ class Made:
             "origin": ORIGIN,
             "training": TRAINING,
             "metrics": METRICS,
-            "gate": GATE,
+            "gate": self.gate(),
             "published": {name: digest_file(path) for name, path in self.files.items()},
             "version": "0.1.0",
         }
@@ -124,7 +162,7 @@ def _make(
                 path = output / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 text = weights if name == "model/model.safetensors" else content
-                path.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
+                path.write_bytes(text.encode() if isinstance(text, str) else encode_json(text))
 
         artifacts[stage], _ = store.ensure(ingredients, build, log=lambda line: None)
     card = folder / "card.md"

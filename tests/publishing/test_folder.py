@@ -169,6 +169,20 @@ def test_a_damaged_version_is_noticed_and_replaced(damage: Any, desk: Desk) -> N
     assert {name: content for name, (content, _) in desk.tree().items() if "turns.json" not in name} == whole
 
 
+def test_damage_within_one_tick_of_the_clock_is_noticed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Path(desk.publish().url) / "model.safetensors"
+    assert desk.holds(desk.one)
+    before, fstat = weights.stat(), os.fstat
+
+    def same_times(handle: int) -> os.stat_result:
+        found = fstat(handle)
+        return before if found.st_ino == before.st_ino else found
+
+    flip_a_bit(weights)
+    monkeypatch.setattr(os, "fstat", same_times)
+    assert not desk.holds(desk.one)
+
+
 def test_a_damaged_version_is_not_rolled_back_to(desk: Desk) -> None:
     desk.publish(desk.one)
     desk.publish(desk.two)

@@ -8,6 +8,7 @@ import pytest
 
 from podsquad.errors import InputMissingError, SettingsError
 from tests.publishing.hub_place import Model, Place, make_model
+from tests.publishing.test_hub import commit_by_hand
 
 
 @pytest.fixture
@@ -56,9 +57,10 @@ def test_the_reason_is_in_the_commit_and_in_the_state(place: Place, models: list
 
 
 def test_a_second_call_changes_nothing(place: Place, models: list[Model]) -> None:
-    for _ in range(2):
-        place.target().rollback(models[0].tag, "slow", place.smoke)
-    assert len(place.titles()) == 4
+    first = place.target().rollback(models[0].tag, "slow", place.smoke)
+    commit_by_hand(place, "NOTES.md", b"ours")
+    assert place.target().rollback(models[0].tag, "slow", place.smoke) == first
+    assert len(place.titles()) == 5
 
 
 def test_a_withdrawn_version_is_not_published_again_but_can_be_brought_back(place: Place, models: list[Model]) -> None:

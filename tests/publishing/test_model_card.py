@@ -142,6 +142,7 @@ def test_the_card_tells_figures_data_and_settings() -> None:
         "| torch | 2.13.0 |",
         "| what | 7 | 50.00 | 62.50 |",
         "![Training loss](plots/loss.png)",
+        "![F1 by kind of question](plots/f1_by_slice.png)",
         "`rajpurkar/squad` at revision `7b6d24c4`",
     ):
         assert text in card, text
@@ -153,10 +154,9 @@ def test_equal_facts_give_an_equal_card() -> None:
 
 
 def test_a_card_needs_no_more_than_the_scores() -> None:
-    card = write(training={}, loss_picture=None, slices_picture=None)
+    card = write(training={})
     assert "| hardware | not recorded |" in card
     assert "Versions were not recorded." in card
-    assert "![" not in card
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,8 @@ def test_the_gate_s_verdict_is_told_with_its_figures() -> None:
         "| question_word:when | not judged | - |",
     ):
         assert text in card, text
+    assert "scored again" not in card
+    assert "| its F1 | of the same questions, on which it was scored again" in write(gate=GATE | {"is_rescored": True})
     first = write(gate={"verdict": "first", "reason": "There is no champion yet.", "overall": None, "slices": []})
     assert "**first**: there was no model before it. There is no champion yet." in first
     assert "The gate" not in write()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-from podsquad.errors import DataError, TemporaryError
+from podsquad.errors import DataError, PodsquadError, StoreError, TemporaryError
 from podsquad.evaluation.scored import ScoredQuestions
-from podsquad.publishing.decide import Rescored, read_verdicts
+from podsquad.publishing.decide import Rescored
 from podsquad.publishing.folder import FolderTarget
+from podsquad.publishing.hub import HubTarget
 from podsquad.publishing.listing import read_digest
 from podsquad.publishing.publish import publish_challenger, read_publication, read_verdict, why_stale
 from podsquad.publishing.receipt import read_receipt, version_key
+from podsquad.publishing.target import Publication
+from podsquad.publishing.verdicts import read_verdicts
 from tests.publishing.challengers import Desk, question_rows
 from tests.publishing.hub_place import Place
 
@@ -198,9 +203,103 @@ def test_a_champion_whose_receipt_is_damaged_is_published_anew(tmp_path: Path) -
     assert version_key((Path(read_publication(again).url) / "receipt.json").read_bytes()) == read_publication(again).key
 
 
-def test_former_verdicts_are_read_from_the_store(tmp_path: Path) -> None:
-    for name, content in {"1": '{"verdict": "first"}', "2": "{", "3": "[]", ".staging": '{"verdict": "x"}'}.items():
-        (tmp_path / "publish" / name).mkdir(parents=True)
-        (tmp_path / "publish" / name / "verdict.json").write_text(content)
-    assert read_verdicts(tmp_path) == [{"verdict": "first"}]
-    assert json.dumps(read_verdicts(tmp_path / "absent")) == "[]"
+def test_a_use_is_counted_after_the_artifact_is_gone_and_after_the_same_was_judged_again(desk: Desk) -> None:
+    _, first = desk.night("a", 0.8)
+    _, second = desk.night("b", 0.9)
+    desk.target.rollback(read_publication(first).tag, "slow", lambda folder: None)
+    assert desk.night("b", 0.9)[0]["cause"] == "withdrawn"
+    publications = [read_publication(artifact) for artifact in (first, second)]
+    for artifact in (first, second):
+        shutil.rmtree(artifact)
+    assert desk.night("c", 0.3)[0]["num_earlier_uses"] == 1
+    remembered = read_verdicts(desk.folder / "store")
+    assert [(each["verdict"], each["cause"]) for each in remembered] == [
+        ("first", None),
+        ("promoted", None),
+        ("rejected", "withdrawn"),
+        ("rejected", "worse"),
+    ]
+    assert [Publication(**each["publication"]) for each in remembered[:2]] == publications
+    assert len({each["evaluation"] for each in remembered}) == 3
+
+
+def test_a_card_that_was_changed_by_hand_is_put_back_and_the_verdict_says_so(desk: Desk) -> None:
+    _, first = desk.night("one", 0.8)
+    publication = read_publication(first)
+    card = b"---\nlicense: mit\n---\nby hand"
+    if isinstance(desk.target, HubTarget):
+        change = CommitOperationAdd("README.md", card)
+        hub = desk.target.hub
+        hub.api.create_commit(repo_id=hub.repository, operations=[change], commit_message="by hand")
+    else:
+        (Path(publication.url) / "README.md").write_bytes(card)
+    verdict, again = desk.night("one", 0.8)
+    assert (verdict["verdict"], verdict["is_published"]) == ("unchanged", False)
+    assert "is put right: README.md of" in verdict["policy"]
+    assert desk.holds(first)
+    assert read_publication(again).key == publication.key
+    assert desk.night("one", 0.8)[0]["policy"] == ""
+
+
+def harm_listing(desk: Desk, artifact: Path, harm: str) -> None:
+    """Damage the listing of the champion: torn, removed, or (of a folder) moved away with its version."""
+    if not isinstance(desk.target, HubTarget):
+        version = Path(read_publication(artifact).url)
+        if harm == "torn":
+            os.truncate(version / "files.json", 30)
+        elif harm == "gone":
+            (version / "files.json").unlink()
+        else:
+            version.rename(desk.folder / "elsewhere")
+        return
+    torn = CommitOperationAdd("files.json", b'{"key": "ab')
+    change = torn if harm == "torn" else CommitOperationDelete("files.json")
+    hub = desk.target.hub
+    hub.api.create_commit(repo_id=hub.repository, operations=[change], commit_message="by hand")
+
+
+@pytest.mark.parametrize("harm", ["torn", "gone", "away"])
+def test_a_worse_challenger_does_not_come_in_over_a_damaged_champion(desk: Desk, harm: str) -> None:
+    _, first = desk.night("one", 0.8)
+    _, second = desk.night("two", 0.9)
+    tags = [read_publication(artifact).tag for artifact in (first, second)]
+    harm_listing(desk, second, harm)
+    expected: type[PodsquadError] = DataError if isinstance(desk.target, HubTarget) and harm == "torn" else StoreError
+    with pytest.raises(expected, match=r"files\.json") as caught:
+        desk.night("three", 0.1)
+    assert "restore it" in caught.value.do or "podsquad rollback --to" in caught.value.do
+    if expected is DataError:
+        return  # nothing is known of such a repository until the file is put back
+    state = desk.target.state()
+    assert state.champion is None
+    assert (state.lost and state.lost.tag, state.previous and state.previous.tag) == (tags[1], tags[0])
+    desk.target.rollback(tags[0], "damaged", lambda folder: None)
+    assert desk.champion() == "one"
+    assert set(desk.target.state().withdrawn) == {tags[1]}
+    assert desk.night("three", 0.1)[0]["verdict"] == "rejected"
+
+
+def test_a_folder_whose_only_version_is_damaged_is_begun_anew_by_removing_the_pointer(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "published", "reader")
+    desk = Desk(target, tmp_path)
+    _, first = desk.night("one", 0.8)
+    harm_listing(desk, first, "gone")
+    with pytest.raises(StoreError) as caught:
+        desk.night("two", 0.9)
+    assert f"remove {target.pointer} to begin anew" in caught.value.do
+    target.pointer.unlink()
+    assert desk.night("two", 0.9)[0]["verdict"] == "first"
+
+
+def test_a_version_that_was_rolled_back_before_it_had_its_tag_stays_withdrawn(place: Place, tmp_path: Path) -> None:
+    desk = Desk(place.target(), tmp_path)
+    _, first = desk.night("one", 0.8)
+    _, second = desk.night("two", 0.9)
+    tag = read_publication(second).tag
+    commit = place.repository().tags.pop(tag)  # as after a kill between the commit and the tag
+    desk.target.rollback(read_publication(first).tag, "it answers in French", lambda folder: None)
+    assert place.repository().tags[tag] == commit
+    verdict, _ = desk.night("two", 0.9)
+    assert (verdict["verdict"], verdict["cause"], verdict["is_published"]) == ("rejected", "withdrawn", False)
+    desk.target.rollback(tag, "it was right after all", lambda folder: None)
+    assert desk.champion() == "two"

@@ -22,7 +22,7 @@ from podsquad.publishing.receipt import (
 from podsquad.store.contents import FileDigest
 from podsquad.store.durable import encode_json
 from podsquad.store.keys import key_of
-from tests.publishing.receipts import GATE, METRICS, ORIGIN, PUBLISHED, TRAINING, Made, make_artifacts
+from tests.publishing.receipts import METRICS, ORIGIN, PUBLISHED, TRAINING, Made, make_artifacts
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_every_line_leads_back_to_the_data(made: Made) -> None:
     told = json.loads(encode_receipt(made.receipt()))
     assert told["data"] == ORIGIN
     assert (told["seed"], told["podsquad"], told["receipt_format"]) == (1984, "0.1.0", 1)
-    assert told["gate"] == GATE | {"slices": []}
+    assert told["gate"] == made.gate() | {"slices": []}
     assert told["scores"] == {name: METRICS[name] for name in told["scores"]}
     assert told["hardware"] == {"kind": "cpu", "name": "Some CPU", "threads": 2, "processes": 1}
     assert tuple(sorted(told["stages"])) == tuple(sorted(STAGES))
@@ -99,6 +99,8 @@ def test_neither_paths_nor_secrets_get_in(made: Made, changes: dict[str, Any], n
     with pytest.raises(InternalError, match="must not stand in a receipt") as caught:
         made.receipt(**changes)
     assert named in caught.value.what
+    assert caught.value.why
+    assert caught.value.do
     assert "hf_abc" not in str(caught.value)
 
 

@@ -92,6 +92,10 @@ def write_list(path: Path) -> None:
     path.write_text("[]")
 
 
+def nest(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
@@ -101,6 +105,8 @@ def write_list(path: Path) -> None:
         ("manifest.json", Path.unlink),
         ("manifest.json", cut),
         ("manifest.json", write_list),
+        ("manifest.json", nest),
+        ("state.json", nest),
     ],
 )
 def test_a_damaged_one_is_set_aside_and_the_one_before_used(
@@ -150,12 +156,19 @@ def test_what_a_killed_writer_left_is_cleared_away(kept: Checkpoints, tmp_path: 
     assert not left.exists()
 
 
-def test_the_manifest_is_the_last_file_to_appear(kept: Checkpoints, tmp_path: Path) -> None:
-    folder = tmp_path / "checkpoints" / "step-00000200"
+def test_the_manifest_is_the_last_file_to_appear(kept: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    before: list[str] = []
+    write = module.write_json
+
+    def watched(path: Path, value: Any) -> None:
+        if path.name == "manifest.json":
+            before.extend(entry.name for entry in path.parent.iterdir())
+        write(path, value)
+
+    monkeypatch.setattr(module, "write_json", watched)
+    folder = kept.save(300, arrays(300), {})
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert set(manifest["files"]) == {path.name for path in folder.iterdir()} - {"manifest.json"}
-    newest_file = max(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert newest_file.name == "manifest.json"
+    assert set(manifest["files"]) == set(before) == {path.name for path in folder.iterdir()} - {"manifest.json"}
 
 
 def test_a_full_disk_told_in_words_becomes_an_os_error(

@@ -148,8 +148,9 @@ def test_other_users_may_take_turns_with_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "podsquad-cuda.lock").stat().st_mode & 0o777 == 0o666
 
 
-def test_a_file_that_tells_nothing_still_locks(holder: subprocess.Popen[str], tmp_path: Path) -> None:
-    (tmp_path / "podsquad-cuda.lock").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[" * 4000], ids=["cut", "nested"])
+def test_a_file_that_tells_nothing_still_locks(holder: subprocess.Popen[str], tmp_path: Path, content: str) -> None:
+    (tmp_path / "podsquad-cuda.lock").write_text(content)
     assert holder_of(tmp_path / "podsquad-cuda.lock") is None
     with pytest.raises(TemporaryError, match="a process that has not told its name yet"):
         claim(tmp_path, wait_seconds=0.0)

@@ -143,6 +143,7 @@ BEHAVIOURS = {
     "library": lambda *_: fail(OSError("cannot connect")),
     "memory": lambda *_: fail(MemoryError()),
     "bug": lambda *_: fail(ZeroDivisionError("a / b")),
+    "name": lambda *_: fail(DataError("cannot read " + os.fsdecode(b"caf\\xe9 \\xc3\\xa9.json"))),
 }
 verbs = {"train": BEHAVIOURS[sys.argv[1]]}
 sys.exit(runtime_main(verbs, sys.argv[2:]))
@@ -207,6 +208,7 @@ def test_events_alone_are_on_standard_output(children: list[Child], tmp_path: Pa
         ("library", 70, "InternalError", "OSError while running the job: cannot connect", True),
         ("memory", 70, "InternalError", "out of memory", True),
         ("bug", 70, "InternalError", "ZeroDivisionError: a / b", True),
+        ("name", 65, "DataError", "cannot read caf\udce9 \xe9.json", False),
     ],
 )
 def test_a_failure_is_told_and_ends_with_its_exit_code(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -304,6 +305,39 @@ say(event='log')
 def test_an_interpreter_that_is_not_there_is_a_settings_error(bench: Bench) -> None:
     with pytest.raises(SettingsError, match=r"cannot start the runtime torch with /nowhere/python: No such file"):
         run_job(bench.job(), "torch", python=Path("/nowhere/python"), on_event=bench.events.append)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM], ids=errno.errorcode.get)
+def test_a_host_without_room_for_a_process_is_a_passing_error(
+    number: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(TemporaryError, match="cannot start the runtime torch") as caught:
+        run_job(bench.job(), "torch", on_event=bench.events.append)
+    assert "no room for another process" in caught.value.why
+
+
+def test_no_token_is_in_what_a_runtime_says_or_leaves(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "a-token-of-no-known-form")
+    token = "os.environ['HF_TOKEN']"
+    bench.run(
+        f"{RAW}say(event='log', message='uses ' + {token})\n"
+        f"say(event='decision', name='token', value={token}, reason='of the environment', number=3)\n"
+        f"sys.stderr.buffer.write(b'\\xff ' + {token}.encode() + b' and more')"
+    )
+    assert bench.events == [
+        {"event": "log", "message": "uses ***"},
+        {"event": "decision", "name": "token", "value": "***", "reason": "of the environment", "number": 3},
+    ]
+    assert (bench.work / "train.stderr.log").read_bytes() == b"\xff *** and more"
+
+
+def test_words_that_are_no_text_reach_the_log_as_escapes(bench: Bench) -> None:
+    bench.run(RAW + """os.write(1, b'{"event": "log", "message": "caf\\\\udce9"}\\n')""")
+    assert bench.events == [{"event": "log", "message": "caf\\udce9"}]
 
 
 def test_the_runtime_saves_and_ends_when_its_parent_is_killed(bench: Bench, tmp_path: Path) -> None:

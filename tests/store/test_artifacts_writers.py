@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,66 @@ def test_a_writer_that_wakes_at_its_last_rename_changes_nothing(
     assert shelf.store.look_up("train", KEY).artifact == built
     assert (shelf.path / "model" / "weights").read_text() == "fast"
     assert list((shelf.home / ".staging").iterdir()) == []
+
+
+# What the writer finds that is about to stand still, and how many looks at its lease it takes until it builds.
+FOUND = {"nothing": 4, "stale": 4, "damaged": 6, "left-aside": 2, "whole": 2}
+
+
+@pytest.mark.parametrize("is_done", [True, False], ids=["other-is-done", "other-builds"])
+@pytest.mark.parametrize(("found", "look"), [(found, look) for found in FOUND for look in range(FOUND[found])])
+def test_a_writer_that_stands_still_at_any_look_at_its_lease_changes_nothing(
+    found: str, look: int, is_done: bool, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes when another one has taken over, which builds still or is done; that one's is what stays."""
+    if found != "nothing":
+        shelf.ensure()
+    if found == "damaged":
+        (shelf.path / "model" / "weights").write_text("damaged")
+    if found == "left-aside":
+        shelf.path.rename(shelf.home / ".staging" / f"{KEY}.1.replaced")
+    fast, slow = Builder("fast"), Builder("slow")
+    why = "it is" if found == "stale" else ""
+    builds, may_end = threading.Event(), threading.Event()
+    looks: list[bool] = []
+    monkeypatch.setattr(lease, "_RENEWALS_PER_EXPIRY", 1e-6)  # the slow one never renews
+    is_held = lease.Lease.is_held
+
+    def build(output: Path, work: Path, handle: int) -> None:
+        builds.set()
+        assert may_end.wait(60)
+        fast(output, work, handle)
+
+    def stand_still(held: lease.Lease) -> bool:
+        answer = is_held(held)
+        if threading.current_thread() is threading.main_thread():
+            looks.append(answer)
+            if len(looks) == look + 1:
+                others.append(pool.submit(fast_store.ensure, ingredients(), build, refresh=True, log=print))
+                assert builds.wait(60)
+                if is_done:
+                    may_end.set()
+                    others[0].result(60)
+        return answer
+
+    monkeypatch.setattr(lease.Lease, "is_held", stand_still)
+    fast_store = Store(shelf.store.root, lease_seconds=0.05)
+    others: list[Future[tuple[Artifact, bool]]] = []
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            # At its last look it has what it came for, and nothing left to do.
+            has_all = found in ("whole", "left-aside") and look == 1
+            with nullcontext() if has_all else pytest.raises(LeaseLostError):
+                shelf.store.ensure(ingredients(), slow, why_stale=lambda path: why, log=shelf.lines.append)
+        finally:
+            may_end.set()
+        built, was_there = others[0].result(60)
+    assert not was_there
+    assert looks[look]
+    assert shelf.store.look_up("train", KEY).artifact == built
+    assert (shelf.path / "model" / "weights").read_text() == "fast"
+    assert list((shelf.home / ".staging").iterdir()) == []
+    assert shelf.ensure() == (built, True)
 
 
 def test_a_writer_that_makes_its_folders_again_changes_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

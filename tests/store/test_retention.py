@@ -110,6 +110,23 @@ def test_what_is_being_built_stays(shelves: Shelves) -> None:
     assert remove_garbage(found)
 
 
+def test_what_goes_while_it_is_looked_at_is_left_out(shelves: Shelves, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = shelves.make(1).parent
+    for name in (".work/dd.1", ".work/ee.1"):
+        (home / name).mkdir(parents=True)
+        (home / name / "file").write_text("12345")
+    lstat = os.lstat
+
+    def lstat_late(path: Path) -> os.stat_result:
+        if "dd.1" in str(path):
+            (home / ".work/dd.1").rename(home / "moved")
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", lstat_late)
+    found = find_garbage(shelves.store.root, keep=1, older_than_seconds=-1e12, now=NOW, is_protected=lambda path: False)
+    assert [each.key for each in found] == ["ee"]
+
+
 def test_a_lease_that_is_free_is_taken_with_the_next_token(tmp_path: Path) -> None:
     with leased_if_free(tmp_path, "key") as first:
         assert first

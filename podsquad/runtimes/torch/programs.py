@@ -20,6 +20,7 @@ import torch
 from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
 
 from podsquad.data.arrow import Features
+from podsquad.runtimes.job import Events
 from podsquad.runtimes.torch.attention import attention_of
 from podsquad.runtimes.torch.device import arithmetic
 from podsquad.runtimes.torch.reader import InputForm, summed_loss
@@ -51,6 +52,16 @@ def num_compiled_anew() -> int:
     from torch._dynamo.utils import counters
 
     return int(counters["inductor"]["fxgraph_cache_miss"])
+
+
+def tell_compiled_anew(events: Events) -> None:
+    """Log a warning when this process compiled what the executable should have held."""
+    if count := num_compiled_anew():
+        events.log(
+            f"{count} programs were compiled anew: the executable's do not fit this torch, processor or device; "
+            "podsquad run --refresh compile makes them again",
+            "warning",
+        )
 
 
 def warm_up(

@@ -136,7 +136,7 @@ def run_sibling(job_file: str) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.set("SIGTERM received"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_first, daemon=True).start()
-    with os.fdopen(told, "w", encoding="utf-8") as stream:
+    with os.fdopen(told, "w", encoding="utf-8", errors="backslashreplace") as stream:
         events = _FailuresOnly(stream)
         try:
             train_as_sibling(Job.read(job_file), events, stop, int(os.environ[_RANK]), int(os.environ[_PORT]))

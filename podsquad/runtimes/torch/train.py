@@ -29,7 +29,7 @@ from podsquad.runtimes.torch.fingerprint import training_fingerprint
 from podsquad.runtimes.torch.linear import use_onednn
 from podsquad.runtimes.torch.model import build_model, load_config
 from podsquad.runtimes.torch.plan import FORMAT_VERSION, check_plan
-from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_model, use_programs
+from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_model, tell_compiled_anew, use_programs
 from podsquad.runtimes.torch.ranks import Ranks, find_meeting, leave, meet, open_meeting, rank_device
 from podsquad.runtimes.torch.reader import InputForm
 from podsquad.runtimes.torch.siblings import Siblings
@@ -110,6 +110,8 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
     began = time.monotonic()
     trainer.run(checkpoints, events, stop)
     seconds = time.monotonic() - began
+    if plan["compiled"]["value"]:
+        tell_compiled_anew(events)
     if ranks.is_first:
         _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
         _write_records(trainer, job, device, formulation, resumed_from, seconds)

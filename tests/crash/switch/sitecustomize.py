@@ -3,7 +3,6 @@
 CRASH_LOG     a file that gets a line ``<stage> <point> <phase>`` for every such call, in order
 CRASH_AT      such lines, with commas between them: kill this process, and with it the process group of the command,
               when it comes to one
-CRASH_ALONE   set: spare the command when another process comes there
 CRASH_HOLD    such a line: stand there as long as the file CRASH_GATE is there, which gets the word "reached", and
               "stopped" when SIGTERM comes meanwhile
 
@@ -39,7 +38,7 @@ def _point(call: str) -> str:
         if name.endswith(_DURABLE):
             if not frame.f_code.co_name.startswith("_"):
                 through = frame.f_code.co_name
-        elif _PACKAGE in name:
+        elif _PACKAGE in name and "/site-packages/" not in name:  # the checkout may itself be named podsquad
             module = name.rpartition(_PACKAGE)[2][: -len(".py")].replace(os.sep, ".")
             return f"podsquad.{module}:{frame.f_code.co_name}:{through}:{call}"
         frame = frame.f_back  # type: ignore[assignment]
@@ -69,8 +68,7 @@ def _come_to(place: str) -> None:
             file.write(place + "\n")
     _hold(place)
     if place in os.environ.get("CRASH_AT", "").split(","):
-        if "CRASH_ALONE" not in os.environ:
-            os.killpg(int(_GROUP), signal.SIGKILL)
+        os.killpg(int(_GROUP), signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from podsquad.runtimes.torch.programs import compile_model, use_programs
+from podsquad.runtimes.torch.programs import compile_model, tell_compiled_anew, use_programs
 from podsquad.runtimes.torch.reader import summed_loss
 from podsquad.runtimes.torch.static import StaticSize
 from tests.runtimes.torch.encoders import KINDS, form_of, make_encoder, make_sequences
+from tests.runtimes.torch.made_up import Recorder
 
 SIZE = StaticSize(tokens=256, sequences=9, longest=64)
 
@@ -67,3 +68,17 @@ def test_a_training_compiles_in_a_copy(tmp_path: Path, monkeypatch: pytest.Monke
     assert copy == work / name
     assert (copy / "fxgraph" / "graph").read_text() == "a program"
     assert not (copy / "left").exists()
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_is_compiled_though_the_executable_should_hold_it_is_told(count: int) -> None:
+    counters = torch._dynamo.utils.counters["inductor"]
+    before, events = counters["fxgraph_cache_miss"], Recorder()
+    counters["fxgraph_cache_miss"] = count
+    try:
+        tell_compiled_anew(events)  # type: ignore[arg-type]
+    finally:
+        counters["fxgraph_cache_miss"] = before
+    told = [message for message, level in events.of("log") if level == "warning"]
+    assert len(told) == bool(count)
+    assert all("2 programs were compiled anew" in message for message in told)

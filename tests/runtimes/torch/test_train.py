@@ -196,7 +196,7 @@ def test_how_often_checkpoints_are_written_alters_nothing(tmp_path: Path, featur
 
 def test_a_foreign_ledger_is_refused(features: Path) -> None:
     trainer = make_trainer(features, make_settings())
-    with pytest.raises(InternalError, match="consumed other features"):
+    with pytest.raises(InternalError, match="checkpoint of step 1 consumed other features"):
         trainer.restore(Checkpoint(1, {}, {"ledger": "of others", "history": []}))
 
 
