@@ -315,7 +315,7 @@ def test_the_nights_as_a_table_and_as_json(command: Command, tmp_path: Path, mon
     assert head[:3] == ["when", "profile", "exact"]
     assert newest[2:] == ["demo", "76.50", "81.50", "81", "10", "s", "not", "published", "-", "-"]
     tag = Path(version).name
-    assert oldest[2:] == ["-", "75.00", "80.00", "80", "10", "s", "promoted", "current", tag, version]
+    assert oldest[2:] == ["demo", "75.00", "80.00", "80", "10", "s", "promoted", "current", tag, version]
     told = json.loads(command.run("runs", "--json", *store)[1])["runs"]
     assert [(run["f1"], run["is_current"], run["publication"]) for run in told] == [
         (81.5, False, ""),

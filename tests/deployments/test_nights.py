@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -45,6 +45,12 @@ def schedule_now(place: Place, seed: int) -> str:
     return str(run["id"])
 
 
+def go_on(runtime: int) -> None:
+    """Let a runtime that was stopped go on, if it is there."""
+    with suppress(ProcessLookupError):
+        os.kill(runtime, signal.SIGCONT)
+
+
 @contextmanager
 def most_at_once(training: Training) -> Iterator[list[int]]:
     """Count the place's runtimes again and again; the list holds the greatest number when the block is left."""
@@ -67,18 +73,23 @@ def test_nights_take_turns_whatever_started_them(place: Place) -> None:
     training = Training(place)
     with most_at_once(training) as most:
         night = schedule_now(place, seed=1)
-        (runtime,) = wait_until("the night uses the device", training.runtimes)
-        os.kill(runtime, signal.SIGSTOP)  # until the others have come
+        (runtime,) = wait_until("the night trains", training.children)
+        # Until the others have come: not in an earlier stage, whose artifact is the others' too.
+        os.kill(runtime, signal.SIGSTOP)
         asked = place.start_run("on-demand", {"profile": "demo", "overrides": settings(place, seed=2)})
         sets = [f"--set={name}={value}" for name, value in settings(place, seed=3).items()]
-        with subprocess.Popen(
-            [sys.executable, "-m", "podsquad", "run", "--profile", "demo", *sets],
-            cwd=place.folder,
-            env=place.environ,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as command:
+        with ExitStack() as stack:
+            command = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "podsquad", "run", "--profile", "demo", *sets],
+                    cwd=place.folder,
+                    env=place.environ,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            stack.callback(go_on, runtime)  # after a failure too: the command would wait for it, and this test for both
             second_night = place.start_run("nightly", {"profile": "demo", "overrides": settings(place, seed=4)})
             state = place.wait_for_state(second_night)
             assert (state["type"], state["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
@@ -91,7 +102,7 @@ def test_nights_take_turns_whatever_started_them(place: Place) -> None:
                 said += (line := command.stderr.readline())
                 assert line, said
             assert "of demo-reader with the profile demo, since 20" in said
-            os.kill(runtime, signal.SIGCONT)
+            go_on(runtime)
             said += command.stderr.read()
         assert command.returncode == 0, said
         assert place.wait_for_state(night)["type"] == "COMPLETED"

@@ -28,6 +28,16 @@ ELSEWHERE = {
         "tests/deployments/test_up.py::test_prefect_s_own_command_registers_the_same_and_asks_nothing"
     ),
     "podsquad run --canary": "tests/command/test_canary.py::test_the_command_reproduces_what_a_run_made",
+    **dict.fromkeys(
+        (
+            "podsquad runs",
+            "podsquad rollback",
+            "podsquad rollback --to TAG --reason TEXT",
+            'podsquad rollback --to v-0123456789ab --reason "..."',
+            'podsquad rollback --reason "it answers in French"',
+        ),
+        "tests/test_end_to_end_hub.py::test_a_week_of_nights",
+    ),
     # Prefect's own worker: what the page says of it is what a shorter grace does to ours.
     "prefect worker start": "tests/deployments/test_worker.py::test_a_run_killed_while_it_saves_goes_on",
 }

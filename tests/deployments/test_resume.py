@@ -31,6 +31,7 @@ def place(running_place: Place) -> Place:
 @pytest.fixture(scope="module")
 def undisturbed(place: Place) -> dict[str, Any]:
     training = Training(place)
+    training.forget()
     assert place.wait_for_state(training.start())["type"] == "COMPLETED"
     made = training.made()
     assert made["steps"] == STEPS

@@ -32,9 +32,13 @@ class Training:
         self._stage = place.folder / ".podsquad/store/train"
 
     def forget(self) -> None:
-        """Take away the model and all checkpoints, so that the next run trains from the first step."""
+        """Take away the models and all checkpoints, so that the next run trains from the first step.
+
+        What is published goes too: a run whose model is the champion already would end as unchanged.
+        """
         for path in [*self._stage.glob("[0-9a-f]*"), *self._stage.glob(".work/*")]:
             shutil.rmtree(path)
+        shutil.rmtree(self.place.folder / ".podsquad/published", ignore_errors=True)
 
     def start(self, deployment: str = "demo", **overrides: Any) -> str:
         """Start a run as the form does; ``retry__retries=1`` sets retry.retries."""
