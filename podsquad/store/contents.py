@@ -16,6 +16,8 @@ from podsquad.errors import InputMissingError
 from podsquad.store.durable import canonical_json
 
 _CHUNK_BYTES = 4 * 2**20
+_PART_BYTES = 255  # NAME_MAX of Linux's file systems
+_NAME_BYTES = 1024  # PATH_MAX is 4096: there is room for the folder
 
 
 class FileDigest(NamedTuple):
@@ -69,12 +71,14 @@ def list_files(folder: Path) -> Iterator[str]:
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a name can only be that of a file below a folder: relative, and written in one way.
+    """Tell whether a name can only be that of a file below a folder: relative, written in one way, not too long.
 
     What is read from a list, and then opened or written by the names in it, must have such names only.
     """
     parts = name.split("/")
-    return name.isprintable() and "\\" not in name and all(part not in ("", ".", "..") for part in parts)
+    if not name.isprintable() or "\\" in name or len(name.encode()) > _NAME_BYTES:
+        return False
+    return all(part not in ("", ".", "..") and len(part.encode()) <= _PART_BYTES for part in parts)
 
 
 def digest_path(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from podsquad.errors import InputMissingError
-from podsquad.store.contents import FileDigest, digest_file, digest_path, list_files
+from podsquad.store.contents import FileDigest, digest_file, digest_path, is_plain_name, list_files
 
 
 @pytest.mark.parametrize("size", [0, 1, 5 * 2**20], ids=["empty", "one", "more-than-a-chunk"])
@@ -85,3 +85,23 @@ def test_nothing_there_is_told_with_the_path(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputMissingError, match=f"cannot read {tmp_path / name}: No"):
         digest_path(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_plain"),
+    [
+        ("plots/loss.png", True),
+        ("a" * 255, True),
+        ("a" * 256, False),
+        ("é" * 128, False),
+        ("/".join(["a" * 200] * 6), False),
+        ("../x", False),
+        ("/x", False),
+        ("a//b", False),
+        ("a\\b", False),
+        ("a\0b", False),
+        ("", False),
+    ],
+)
+def test_a_plain_name_is_one_that_can_only_lie_below_a_folder(name: str, is_plain: bool) -> None:
+    assert is_plain_name(name) is is_plain
