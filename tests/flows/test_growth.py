@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.flows.night import Night
 TRAINING_SECONDS = 600.0
 INTERVAL_SECONDS = 10.0  # tasks/progress.py
 STEPS = 500
+STANDSTILL_SECONDS = 6.0  # the server writes its events every 5 s, or every 20 of them
+PATIENCE_SECONDS = 60.0
 
 
 class Clock:
@@ -31,6 +34,19 @@ def rows(database: Path) -> dict[str, int]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
         return {name: connection.execute(f'select count(*) from "{name}"').fetchone()[0] for name in names}
+
+
+def settled_rows(database: Path) -> dict[str, int]:
+    """The rows of each table, once the server has written what it still held in memory."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    found, since = rows(database), time.monotonic()
+    while time.monotonic() - since < STANDSTILL_SECONDS:
+        assert time.monotonic() < deadline, f"the server still writes: {found}"
+        time.sleep(0.2)
+        now = rows(database)
+        if now != found:
+            found, since = now, time.monotonic()
+    return found
 
 
 def trained(night: Night, monkeypatch: pytest.MonkeyPatch, steps: int) -> dict[str, int]:
@@ -51,10 +67,10 @@ def trained(night: Night, monkeypatch: pytest.MonkeyPatch, steps: int) -> dict[s
 
     night.act["train"] = train
     database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
-    before = rows(database)
+    before = settled_rows(database)
     night.run(training__seed=steps)
     APILogHandler().flush()
-    after = rows(database)
+    after = settled_rows(database)
     return {name: after[name] - before[name] for name in after if after[name] > before[name]}
 
 
