@@ -16,6 +16,7 @@ from podsquad.data.arrow import SPLITS
 from podsquad.data.squad import Answer, Record, iterate_squad, parse_squad, read_file
 from podsquad.errors import DataError, PodsquadError, SettingsError
 from podsquad.hub_errors import Wording, explain_hub_error
+from podsquad.hub_waits import bound_hub_waits
 from podsquad.store.durable import canonical_json
 
 Row = Mapping[str, Any]
@@ -75,6 +76,7 @@ def _load_files(settings: DataSettings) -> Loaded:
         if path is None:
             raise SettingsError(
                 f'data.source is "files" but {setting} is not set',
+                why="files are read from where the settings say, and there is no other place to look for them",
                 do=f"add --set {setting}=FILE.json, or choose another data.source",
             )
         content = read_file(path, setting)
@@ -105,6 +107,7 @@ def _load_hub(settings: DataSettings, loader: HubLoader) -> Loaded:
             if split not in splits:
                 raise DataError(
                     f"the dataset {name} has no split {split!r}; it has: {', '.join(splits) or 'none'}",
+                    why="one is trained on and the other is scored",
                     do='choose a dataset with the splits "train" and "validation" in data.hub_dataset',
                 )
             records[split] = [_from_row(row, f"{name} {split}[{number}]") for number, row in enumerate(splits[split])]
@@ -132,6 +135,7 @@ def _wording(name: str, revision: str) -> Wording:
 def _load_dataset(name: str, revision: str) -> Mapping[str, Iterable[Row]]:
     import datasets  # 1 s to import, and only this source needs it
 
+    bound_hub_waits()
     splits: Mapping[str, Iterable[Row]] = datasets.load_dataset(name, revision=revision)
     return splits
 
@@ -142,6 +146,7 @@ def _from_row(row: Row, where: str) -> Record:
         if len(texts) != len(starts):
             raise DataError(
                 f"{where} has {len(texts)} answer texts but {len(starts)} answer starts",
+                why="each answer needs the place where it starts in the context",
                 do="choose a dataset with the columns of rajpurkar/squad in data.hub_dataset",
             )
         record = Record(

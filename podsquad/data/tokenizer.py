@@ -9,9 +9,12 @@ from typing import Any
 
 from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, TemporaryError
 from podsquad.hub_errors import Wording, explain_hub_error, first_line
+from podsquad.hub_files import fetch_listed
 
 # RoBERTa's special tokens, in the order of their ids.
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+# The kinds of files that transformers makes tokenizers of, and their model's config: all small, beside weights.
+_TOKENIZER_FILES = {".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".bpe", ".codes"}
 
 
 def load_tokenizer(name_or_folder: str, revision: str | None = None) -> Any:
@@ -39,6 +42,12 @@ def load_tokenizer(name_or_folder: str, revision: str | None = None) -> Any:
             f"the tokenizer {name_or_folder} ({type(tokenizer).__name__}) is not a fast one",
             why="features need the character offsets that only tokenizers of the tokenizers library give",
             do="choose a model whose repository has a tokenizer.json",
+        )
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise SettingsError(
+            f"the tokenizer {name_or_folder} knows no token but its {len(tokenizer)} special ones",
+            why="its files hold a config and no vocabulary, as those of a model that was saved without its tokenizer",
+            do="name a tokenizer with a tokenizer.json in features.tokenizer",
         )
     return tokenizer
 
@@ -118,11 +127,23 @@ def _from_hub(name: str, revision: str | None) -> Any:
     from transformers.models.auto.tokenization_auto import AutoTokenizer
 
     try:
+        where = name if _hub_is_offline() else _folder_of(name, revision or "main")
         # False, not unset: unset, transformers asks at the terminal whether to run a repository's code.
-        return AutoTokenizer.from_pretrained(name, revision=revision or "main", use_fast=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(where, revision=revision or "main", use_fast=True, trust_remote_code=False)
     except Exception as error:
         # "from None": a library's message may repeat request headers, and with them the token.
         raise _explain(error, name, revision or "main") from None
+
+
+def _folder_of(name: str, revision: str) -> str:
+    folder = fetch_listed(name, revision, lambda path: Path(path).suffix in _TOKENIZER_FILES)
+    if folder is None:
+        raise SettingsError(
+            f"the repository {name} has no tokenizer at {revision}",
+            why="it holds none of the files that one is made of",
+            do="name a repository with a tokenizer.json in features.tokenizer",
+        )
+    return str(folder)
 
 
 def _explain(error: Exception, name: str, revision: str) -> PodsquadError:

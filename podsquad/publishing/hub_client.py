@@ -1,8 +1,7 @@
 """Calls to the Hugging Face Hub that end: each with a bound on its waiting, errors in podsquad's words, no token told.
 
-The genuine client waits without end for an answer and for as long as the Hub's Retry-After says; both are bounded
-here, for this process's client, and Xet, whose client is another, is not used. It tries again what it sends and fetches
-of large files by itself; the other calls are tried again here.
+The bounds are those of ``podsquad.hub_waits``. The genuine client tries again what it sends and fetches of large files
+by itself; the other calls are tried again here.
 """
 
 from __future__ import annotations
@@ -11,17 +10,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from podsquad.errors import DataError, PodsquadError, TemporaryError
 from podsquad.hub_errors import Wording, explain_hub_error, status_of
+from podsquad.hub_waits import asked_wait, bound_hub_waits
 from podsquad.store.contents import is_plain_name
 
-ANSWER_SECONDS = 60.0  # without a single byte, at connecting, sending and receiving
-LONGEST_WAIT_SECONDS = 60.0  # that the Hub may ask for; a longer one ends the attempt
 ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 1.0
 
@@ -42,8 +38,10 @@ class Hub:
     def api(self) -> Any:
         """The genuine client, with bounded waits."""
         import huggingface_hub
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
-        _bound_clients()
+        bound_hub_waits()
+        disable_progress_bars()
         return huggingface_hub.HfApi(
             endpoint=self.endpoint, token=self.token, library_name="podsquad", library_version=_version()
         )
@@ -190,46 +188,6 @@ class Hub:
         )
 
 
-@cache
-def _bound_clients() -> None:
-    """Bound the waits of this process's client, once; calls of other libraries through it get the same bounds."""
-    import huggingface_hub
-    from huggingface_hub import constants
-
-    # The client as it is made by default, with its hooks; there is no public name for that.
-    from huggingface_hub.utils._http import default_client_factory
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    def make() -> Any:
-        client = default_client_factory()
-        hooks = client.event_hooks
-        client.event_hooks = {
-            "request": [*hooks["request"], _bound_request],
-            "response": [*hooks["response"], _refuse_long_wait],
-        }
-        return client
-
-    huggingface_hub.set_client_factory(make)
-    constants.HF_HUB_DISABLE_XET = True  # its client keeps none of these bounds, and was never run here
-    disable_progress_bars()
-
-
-def _bound_request(request: Any) -> None:
-    given = request.extensions.get("timeout") or {}
-    bounds = {name: given.get(name) or ANSWER_SECONDS for name in ("connect", "read", "write", "pool")}
-    request.extensions = {**request.extensions, "timeout": bounds}
-
-
-def _refuse_long_wait(response: Any) -> None:
-    wait = _retry_after(response)
-    if response.status_code in (429, 503) and wait is not None and wait > LONGEST_WAIT_SECONDS:
-        raise TemporaryError(
-            f"the Hub asks to wait for {wait:,.0f} seconds (HTTP {response.status_code})",
-            why=f"its limit of requests is reached; more than {LONGEST_WAIT_SECONDS:g} seconds are not waited for here",
-            do="run the same command again after that time",
-        )
-
-
 def _saved_token() -> str | None:
     from huggingface_hub import get_token
 
@@ -237,18 +195,7 @@ def _saved_token() -> str | None:
 
 
 def _asked_wait(error: BaseException) -> float | None:
-    return _retry_after(getattr(error, "response", None))
-
-
-def _retry_after(response: Any) -> float | None:
-    """Return the seconds that an answer asks to wait: Retry-After as seconds or as a date. None without it."""
-    value = str(getattr(response, "headers", {}).get("Retry-After", "")).strip()
-    if value.isdigit():
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+    return asked_wait(getattr(error, "response", None))
 
 
 def _version() -> str:

@@ -109,10 +109,18 @@ def test_what_the_hub_says_is_translated(
 
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", refuse)
     monkeypatch.setattr(module, "_hub_is_offline", lambda: False)
+    monkeypatch.setattr(module, "_folder_of", lambda name, revision: name)
     with pytest.raises(expected) as caught:
         load_tokenizer("no/such", "abc123")
     assert type(caught.value) is expected
     assert asked == [("no/such", "abc123")]
+
+
+def test_a_tokenizer_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}', encoding="utf-8")
+    with pytest.raises(SettingsError, match="knows no token but its 5 special ones") as caught:
+        load_tokenizer(str(tmp_path))
+    assert "no vocabulary" in caught.value.why
 
 
 def test_training_gives_robertas_special_ids_and_every_byte() -> None:

@@ -25,7 +25,10 @@ FAULTS = {
     "429": Fault("status", 429, {"Retry-After": "7"}),
     "500": Fault("status", 500),
     "503": Fault("status", 503),
+    "a file": Fault("status", 500, path=r"/resolve/.*(train|tokenizer\.json|safetensors)"),
     "never": Fault("never", path="/resolve/"),
+    "unlisted": Fault("never", path="/api/"),
+    "an hour": Fault("status", 429, {"Retry-After": "3600"}),
     "cut": Fault("cut"),
     "half": Fault("half", path=r"/resolve/.*(train|tokenizer\.json|config\.json|safetensors)"),
     "slow": Fault("slow"),
@@ -61,15 +64,15 @@ def main(folder: Path, what: str, content: Path) -> None:
 
 
 def _be_hasty(hub: HubServer) -> list[float | None]:
-    """Let the client give a Hub that never answers a tenth of a second, and a slow one a half.
+    """Let the client give a Hub that never answers a tenth of a second, and a slow one a half, below podsquad's bounds.
 
     Returns a list that gets what it would have given each request that met the fault, in seconds; None: no end.
     """
     patience: list[float | None] = []
     import huggingface_hub
-    from huggingface_hub.utils._http import httpx2
+    from huggingface_hub.utils import _http
 
-    class Hasty(httpx2.HTTPTransport):  # type: ignore[misc, name-defined]
+    class Hasty(_http.httpx2.HTTPTransport):  # type: ignore[misc, name-defined]
         def handle_request(self, request: Any) -> Any:
             if hub.fault and (bound := BOUNDS.get(hub.fault.do)):
                 if re.search(hub.fault.path, request.url.path):
@@ -77,7 +80,15 @@ def _be_hasty(hub: HubServer) -> list[float | None]:
                 request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), bound)
             return super().handle_request(request)
 
-    huggingface_hub.set_client_factory(lambda: httpx2.Client(transport=Hasty(), follow_redirects=True))
+    made_by_default = _http.default_client_factory
+
+    def make() -> Any:
+        client = made_by_default()
+        client._transport = Hasty()
+        return client
+
+    _http.default_client_factory = make
+    huggingface_hub.set_client_factory(make)
     return patience
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from podsquad import hub_waits
 from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError
-from podsquad.publishing import hub_client
 from tests.publishing.hub_place import REPOSITORY, Model, Place, kinds, make_model
 
 LIMITED = {"status": 429, "headers": {"Retry-After": "7"}}
@@ -111,7 +111,7 @@ def test_a_hub_that_keeps_failing_is_a_temporary_error_and_the_next_run_goes_on(
 def test_a_hub_that_never_answers_is_left_after_a_while(
     place: Place, former: Model, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_client, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(hub_waits, "ANSWER_SECONDS", 0.1)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     place.server.fail("never", ".*", path, times=10_000)
     with pytest.raises(TemporaryError, match="could not be reached or did not answer"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from podsquad import hub_waits
 from podsquad.errors import PodsquadError
 from podsquad.publishing import hub_client
 from podsquad.publishing.hub_rights import check_rights
@@ -70,7 +71,7 @@ def fail_and_listen(place: Place, told: Callable[[], str], token: str, do: str, 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_client, "ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr(hub_waits, "ANSWER_SECONDS", 0.02)
     monkeypatch.setattr(hub_client, "ATTEMPTS", 2)
 
 
