@@ -11,18 +11,17 @@ unpadded rows and plain lists: leaner than run_qa.py itself, which also reads it
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import compare, write_result
+from benchmarks.timing import RESULTS, compare, write_result
 from podsquad.evaluation.answers import Answers, find_answers
 from tests.evaluation.run_qa_peer_answers import search_spans
 from tests.evaluation.windows import make_logits, make_windows
 
 NUM_QUESTIONS = 10_570
 NUM_BEST, MAX_ANSWER_TOKENS = 20, 30
-RESULT = Path(__file__).parent / "results/answers.json"
+RESULT = RESULTS / "answers.json"
 
 
 def main() -> None:

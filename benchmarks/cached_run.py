@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.timing import surroundings
+from benchmarks.timing import RESULTS, surroundings
 from podsquad.store.durable import write_json
 
-RESULT = Path(__file__).parent / "results/cached_run.json"
+RESULT = RESULTS / "cached_run.json"
 EMPTY_FLOW = """
 import os
 from podsquad.command.run import prepare_prefect
@@ -50,11 +50,11 @@ def main() -> None:
     wall: dict[str, list[float]] = {name: [] for name in commands}
     processor: dict[str, list[float]] = {name: [] for name in commands}
     with tempfile.TemporaryDirectory() as folder:
-        report = json.loads(_time(commands["podsquad_run_cached"], folder)[2])
+        report = json.loads(time_command(commands["podsquad_run_cached"], folder)[2])
         print(f"demo run before: {report['seconds']:.0f} s, F1 {report['f1']:.2f}")
         for _ in range(options.rounds):
             for name, command in commands.items():
-                seconds, cpu_seconds, output = _time(command, folder)
+                seconds, cpu_seconds, output = time_command(command, folder)
                 wall[name].append(round(seconds, 3))
                 processor[name].append(round(cpu_seconds, 3))
                 if name == "podsquad_run_cached":
@@ -74,7 +74,8 @@ def main() -> None:
     print(f"{medians}\na cached run takes {more:.2f} s more than six empty tasks\nwritten to {RESULT}")
 
 
-def _time(command: list[str], folder: str) -> tuple[float, float, str]:
+def time_command(command: list[str], folder: str) -> tuple[float, float, str]:
+    """Run a command there; return its seconds by the clock and by the processors, and what it printed."""
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = time.perf_counter()

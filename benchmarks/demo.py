@@ -18,10 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.timing import surroundings
+from benchmarks.timing import RESULTS, surroundings
 from podsquad.store.durable import write_json
 
-RESULT = Path(__file__).parent / "results/demo.json"
+RESULT = RESULTS / "demo.json"
 
 
 def main() -> None:

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import argparse
 import random
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import compare, write_result
+from benchmarks.timing import RESULTS, compare, write_result
 from podsquad.config.publish_settings import GateSettings
 from podsquad.evaluation.bootstrap import Resampled, resample_by_article
 from podsquad.evaluation.gate import Contender, GateResult, judge
@@ -26,7 +25,7 @@ from tests.evaluation.made_up_scores import make_scores, sizes_like_squad
 
 NUM_QUESTIONS, NUM_ARTICLES, RESAMPLES = 10_570, 48, 10_000
 PYTHON_SHARE, NUMPY_SHARE = 100, 10
-RESULT = Path(__file__).parent / "results/gate.json"
+RESULT = RESULTS / "gate.json"
 
 
 def main() -> None:

@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.timing import machine
+from benchmarks.timing import RESULTS, machine
 from podsquad.evaluation.bootstrap import draw_articles, resample_by_article
 from podsquad.store.durable import write_json
 from tests.evaluation.made_up_scores import MadeUpScores, make_scores, sizes_like_squad
@@ -32,7 +31,7 @@ CASES: dict[str, tuple[int, int | None, float]] = {
     "slice of 48 articles, 4 questions each": (48, 4, 0.995),
 }
 RESAMPLES = 2000
-RESULT = Path(__file__).parent / "results/gate_coverage.json"
+RESULT = RESULTS / "gate_coverage.json"
 
 
 def main() -> None:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import argparse
 import random
-from pathlib import Path
 from typing import Any
 
 from benchmarks.real_text import SQUAD, is_there
-from benchmarks.timing import compare, write_result
+from benchmarks.timing import RESULTS, compare, write_result
 from podsquad.data.demo.world import make_demo_world
 from podsquad.data.squad import iterate_squad, parse_squad
 from podsquad.evaluation.squad_metric import score_answers, split_words
 from tests.evaluation.official_squad_metric import evaluate
 
 NUM_QUESTIONS = 10_570
-RESULT = Path(__file__).parent / "results/metric.json"
+RESULT = RESULTS / "metric.json"
 
 
 def main() -> None:

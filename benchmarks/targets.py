@@ -1,6 +1,7 @@
 """What podsquad wants to reach against its peers, and what the results files say of it.
 
-    python -m benchmarks.targets          the table, from the files as they are
+    python -m benchmarks.targets              the table, from the files as they are
+    python -m benchmarks.targets README.md    the same, and puts it there in the former one's place
 
 A file that is missing, or a figure below its mark, is shown and not left out.
 """
@@ -8,6 +9,8 @@ A file that is missing, or a figure below its mark, is shown and not left out.
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +104,21 @@ def _cached(result: Mapping[str, Any]) -> Figure:
     return Figure(f"{clock:+.2f} s", f"{more:+.2f} s", max(clock, more) <= 1)
 
 
+def _unchanged(store: str) -> Callable[[Mapping[str, Any]], Figure]:
+    def read(result: Mapping[str, Any]) -> Figure:
+        clock, processor = result["median_seconds"][store], result["median_processor_seconds"][store]
+        return Figure(f"{clock:.1f} s", f"{processor:.1f} s", clock < 10)
+
+    return read
+
+
+def _emulated(result: Mapping[str, Any]) -> Figure:
+    seconds, processor = result["seconds"], result["processor_seconds"]
+    is_the_plan = (result["pod"]["num_ipus"], result["pod"]["gradient_accumulation"]) == (16, 16)
+    has_learned = result["last_loss"] < result["first_loss"] / 3
+    return Figure(f"{seconds:.0f} s", f"{processor:.0f} s", seconds < 300 and is_the_plan and has_learned)
+
+
 _RUN_QA, _TRAINER = "run_qa.py through `datasets.map`", "transformers' Trainer, padded to 384"
 TARGETS = (
     Target("text to features, one core, 28,687 features", _RUN_QA, "12 x, identical", "features", _features("grown")),
@@ -114,6 +132,9 @@ TARGETS = (
     Target("the same, bf16", f"{_TRAINER}, bf16", "not above", "training_step", _memory("bfloat16")),
     Target("training start, compiled program reused", "the first time", "under a fifth", "compiled_start", _start),
     Target("a run with every stage reused", "six empty Prefect tasks", "at most 1 s more", "cached_run", _cached),
+    Target("a night with nothing new", "none", "under 10 s", "unchanged_run", _unchanged("same_store")),
+    Target("the same, on an empty store", "none", "under 10 s", "unchanged_run", _unchanged("empty_store")),
+    Target("six stages on an emulated POD16", "none", "under 300 s, learns", "emulated_night", _emulated),
 )
 
 
@@ -148,5 +169,29 @@ def _found(target: Target, results: Path) -> tuple[str, str, str]:
     return clock, figure.processor, "?" if others is None else f"{others:.1f} of {result['machine']['cores']} cores"
 
 
-if __name__ == "__main__":
+def put_into(readme: str, results: Path = RESULTS) -> str:
+    """Return the README's text with the table and the demo's figures as the results have them.
+
+    Raises ValueError where it does not hold one of each, to put them in the place of.
+    """
+    header = make_table(results).splitlines()[0]
+    for pattern, new in (
+        (re.escape(header) + r"\n(\|.*\n)+", make_table(results) + "\n"),
+        (r"(?<=`python -m benchmarks\.demo`\): ).*\.(?=\n)", f"{demo_figures(results)}."),
+    ):
+        readme, count = re.subn(pattern, lambda _, new=new: new, readme)
+        if count != 1:
+            raise ValueError(f"the README holds {count} times what looks like {pattern}, and should once")
+    return readme
+
+
+def main(arguments: list[str]) -> None:
+    """Print the table; put it into the README that is named."""
     print(make_table())
+    for name in arguments:
+        path = Path(name)
+        path.write_text(put_into(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

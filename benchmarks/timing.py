@@ -15,7 +15,8 @@ from typing import Any
 
 from podsquad.store.durable import write_json
 
-RESULTS = Path(__file__).parent / "results"
+# Where results are written and read; a try-out goes elsewhere.
+RESULTS = Path(os.environ.get("PODSQUAD_RESULTS") or Path(__file__).parent / "results")
 BUSY_CORES = 0.1  # of each core: what others may use of it on a machine that counts as idle
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.gpu.recipe import Scale
-from podsquad.data.arrow import FEATURES_SCHEMA
+from podsquad.data.arrow import FEATURES_SCHEMA, hash_id
 
 VOCAB_SIZE, PAD, START, END = 50_265, 1, 0, 2  # roberta-base's
 LONGEST_QUESTION = 64
@@ -120,6 +120,7 @@ def _make_split(
         past, before = min(first + room, len(text.ids)), len(question.ids) + 3
         begin = int(text.char_starts[first])
         columns["question_index"].append(row)
+        columns["question_hash"].append(hash_id(str(row)))
         columns["context_start"].append(before)
         columns["context_length"].append(past - first)
         columns["start_position"].append(before + question.first - first)

@@ -9,6 +9,7 @@ Needs pyarrow and numpy alone and runs on Python 3.8 (the IPU runtime).
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Dict, Union
 
@@ -35,6 +36,7 @@ DATASET_SCHEMA = pa.schema(
 FEATURES_SCHEMA = pa.schema(
     [
         ("question_index", pa.int32()),  # row of the question in the dataset's split
+        ("question_hash", pa.uint64()),  # of its id, as hash_id has it: what the ledger of a training counts
         ("context_start", pa.int16()),  # index of the first context token in input_ids
         ("context_length", pa.int16()),  # number of context tokens
         ("start_position", pa.int16()),  # token labels; both 0 where the window does not hold the answer
@@ -86,7 +88,9 @@ class Features:
 
     def _numbers(self, name: str) -> np.ndarray:
         if name not in self._cache:
-            self._cache[name] = self._table.column(name).to_numpy()
+            chunks = [_to_numpy(chunk) for chunk in self._table.column(name).chunks]
+            none = np.zeros(0, np.dtype(str(FEATURES_SCHEMA.field(name).type)))
+            self._cache[name] = chunks[0] if len(chunks) == 1 else np.concatenate([none, *chunks])
         values: np.ndarray = self._cache[name]
         return values
 
@@ -100,6 +104,11 @@ class Features:
     def question_index(self) -> np.ndarray:
         """Row of each feature's question in the dataset's split, int32, non-decreasing."""
         return self._numbers("question_index")
+
+    @property
+    def question_hash(self) -> np.ndarray:
+        """``hash_id`` of each feature's question, uint64."""
+        return self._numbers("question_hash")
 
     @property
     def context_start(self) -> np.ndarray:
@@ -137,6 +146,11 @@ class Features:
         return self._ragged("char_ends")
 
 
+def hash_id(question_id: str) -> int:
+    """Return the first 64 bits of the SHA-256 of a question's id in UTF-8, as an integer in little-endian order."""
+    return int.from_bytes(hashlib.sha256(question_id.encode("utf-8")).digest()[:8], "little")
+
+
 def read_layout(folder: Union[str, Path]) -> Dict[str, Any]:
     """Return a features folder's ``layout.json``.
 
@@ -150,6 +164,7 @@ def read_layout(folder: Union[str, Path]) -> Dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(
             "cannot read the features' layout {}: {}".format(path, error),
+            why="it is missing, cut short or was changed by hand",
             do="delete that features folder; the next run builds it again",
         ) from error
     return layout
@@ -196,11 +211,19 @@ def _has_nulls(array: pa.Array) -> bool:
     return isinstance(array, pa.StructArray) and any(_has_nulls(array.field(n)) for n in range(array.type.num_fields))
 
 
+def _to_numpy(array: pa.Array) -> np.ndarray:
+    """Return what ``array.to_numpy()`` does, without the tenths of a second in which that imports pandas first."""
+    kind = np.dtype(str(array.type))
+    if not len(array):
+        return np.zeros(0, kind)
+    return np.frombuffer(array.buffers()[1], kind, len(array), array.offset * kind.itemsize)
+
+
 def _join(column: pa.ChunkedArray) -> Ragged:
     flats, lengths = [], []
     for chunk in column.chunks:
-        offsets = chunk.offsets.to_numpy()
-        flats.append(chunk.values.to_numpy()[offsets[0] : offsets[-1]])
+        offsets = _to_numpy(chunk.offsets)
+        flats.append(_to_numpy(chunk.values)[offsets[0] : offsets[-1]])
         lengths.append(np.diff(offsets))
     if not flats:
         return Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64))

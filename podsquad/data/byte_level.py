@@ -11,7 +11,7 @@ own pre-tokenizer, for each character when it first occurs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from podsquad.data.backend import describe, encode_with_offsets
 from podsquad.data.encoded import Encoded, join_encoded
@@ -30,33 +30,24 @@ _LETTER, _NUMBER, _OTHER, _SPACE, _BORDER, _UNKNOWN = 0, 1, 2, 3, 4, 255
 _SPACE_BYTE = "Ġ"  # how byte-level vocabularies write a space
 _MEMO_BYTES = 64 * 2**20  # words and ids remembered; a fresh memo begins beyond it
 _APOSTROPHE = ord("'")
+_NO_UTF8 = "\xff"  # as a byte, none that UTF-8 has; as a character, how byte-level vocabularies write that byte
+# How byte-level vocabularies write bytes: printable characters of Latin-1 as themselves, the rest from U+0100 on.
+_AS_THEMSELVES = frozenset((*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)))
+_OTHERS = {byte: chr(0x100 + place) for place, byte in enumerate(sorted(set(range(256)) - _AS_THEMSELVES))}
 
 
 class ByteLevelEncoder:
     """Encode texts as a byte-level BPE of the tokenizers library does. One object serves many threads."""
 
-    def __init__(self, backend: Tokenizer, vocab: Mapping[str, int] | None = None) -> None:
-        """Take a Tokenizer for which ``why_not_byte_level`` returns nothing; it is used as it is and not changed.
-
-        ``vocab``: its tokens' ids, added tokens included, where they are at hand: asking for them takes a while.
-        """
+    def __init__(self, backend: Tokenizer) -> None:
+        """Take a Tokenizer for which ``why_not_byte_level`` returns nothing; it is used as it is and not changed."""
         self._backend = backend
         self._trims = _trims_offsets(describe(backend)["post_processor"])
         self._added = [token.content for token in backend.get_added_tokens_decoder().values()]
         self._classes = np.full(0x110000, _UNKNOWN, np.uint8)
         self._splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-        vocab = vocab or backend.get_vocab(with_added_tokens=True)
-        size = max(vocab.values(), default=0) + 1
-        self._num_bytes = np.zeros(size, np.int32)
-        self._leading = np.zeros(size, np.int32)
-        self._trailing = np.zeros(size, np.int32)
-        ids = np.fromiter(vocab.values(), np.int64, len(vocab))
-        tokens = pa.array(vocab, pa.string())
-        num_bytes = _num_chars(tokens)  # a character of a byte-level vocabulary is one byte
-        self._num_bytes[ids] = num_bytes
-        self._leading[ids] = num_bytes - _num_chars(pc.utf8_ltrim(tokens, _SPACE_BYTE))
-        self._trailing[ids] = num_bytes - _num_chars(pc.utf8_rtrim(tokens, _SPACE_BYTE))
-        self._memo = _Memo(backend, self._num_bytes)
+        self._spellings = _Spellings(backend.model)
+        self._memo = _Memo(backend.model, self._spellings)
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str], *, with_offsets: bool = True) -> Encoded:
@@ -95,11 +86,8 @@ class ByteLevelEncoder:
         if ascii_only:
             first_bytes = word_starts
         else:
-            widths = np.ones(len(points), np.int64)
-            for first_longer in (0x80, 0x800, 0x10000):  # UTF-8 takes one more byte from each of these on
-                widths += points >= first_longer
-            char_bytes = offsets_of(widths)
-            first_bytes = char_bytes[word_starts]
+            begins_char = (np.frombuffer(data, np.uint8) & 0xC0) != 0x80  # the bytes of UTF-8 that begin a character
+            first_bytes = np.flatnonzero(begins_char)[word_starts]
         words = _words(data, first_bytes)
         memo, known = self._look_up(words.dictionary)
         places = known[words.indices.to_numpy()]
@@ -111,7 +99,7 @@ class ByteLevelEncoder:
         if not with_offsets:
             return Encoded(ids, None, None, offsets)
 
-        num_bytes = self._num_bytes[ids]
+        num_bytes = self._spellings.num_bytes[ids]
         ends = np.cumsum(num_bytes, dtype=np.int64)
         per_text = np.diff(offsets)
         starts: Integers
@@ -122,14 +110,14 @@ class ByteLevelEncoder:
         else:
             # The border after each text is a byte of the data but of no token.
             ends += np.repeat(np.arange(len(texts)), per_text)
-            char_of_byte = np.repeat(np.arange(len(points)), widths)
+            char_of_byte = np.cumsum(begins_char) - 1
             text_starts = np.repeat(borders - lengths, per_text)
             # A character whose bytes are split over tokens belongs to each of them.
             starts = char_of_byte[ends - num_bytes] - text_starts
             ends = char_of_byte[ends - 1] + 1 - text_starts
         if self._trims:
-            starts = np.minimum(starts + self._leading[ids], ends)
-            ends = np.maximum(ends - self._trailing[ids], starts)
+            starts = np.minimum(starts + self._spellings.leading[ids], ends)
+            ends = np.maximum(ends - self._spellings.trailing[ids], starts)
         return Encoded(ids, starts.astype(np.int32), ends.astype(np.int32), offsets)
 
     def _classify(self, points: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -149,17 +137,45 @@ class ByteLevelEncoder:
     def _look_up(self, words: pa.BinaryArray) -> tuple[_Memo, Integers]:
         """Return a memo that knows all the words, and their places in it."""
         spellings: list[bytes] = words.to_pylist()
-        memo = self._memo
+        memo, size = self._memo, len(self._memo)
         known = memo.places(spellings)
         if known.min(initial=0) < 0:
             with self._lock:
                 if self._memo.num_bytes > _MEMO_BYTES:
-                    self._memo = _Memo(self._backend, self._num_bytes)  # other threads may still read the old one
-                memo = self._memo
-                known = memo.places(spellings)
-                memo.learn([spellings[index] for index in np.flatnonzero(known < 0)])
-                known = memo.places(spellings)
+                    self._memo = _Memo(self._backend.model, self._spellings)  # other threads may still read the old one
+                if self._memo is not memo or len(memo) != size:
+                    memo = self._memo
+                    known = memo.places(spellings)
+                new = np.flatnonzero(known < 0)
+                if len(new):  # no other thread was first
+                    known[new] = memo.learn([spellings[index] for index in new.tolist()])
         return memo, known
+
+
+class _Spellings:
+    """How many bytes each token has, and how many spaces it begins and ends with, by id, of the tokens seen so far."""
+
+    def __init__(self, model: models.Model) -> None:
+        self._model = model
+        self.num_bytes: Tokens = np.zeros(0, np.int32)
+        self.leading: Tokens = np.zeros(0, np.int32)
+        self.trailing: Tokens = np.zeros(0, np.int32)
+
+    def learn(self, ids: Tokens) -> None:
+        """Ask for the tokens that are new; the whole vocabulary would take longer than most texts."""
+        more = np.zeros(max(int(ids.max(initial=-1)) + 1 - len(self.num_bytes), 0), np.int32)
+        known = [np.concatenate([array, more]) for array in (self.num_bytes, self.leading, self.trailing)]
+        is_new = np.zeros(len(known[0]), np.bool_)
+        is_new[ids] = True
+        new = np.flatnonzero(is_new & (known[0] == 0))
+        tokens = pa.array([self._model.id_to_token(index) for index in new.tolist()], pa.string())
+        num_bytes = _num_chars(tokens)  # a character of a byte-level vocabulary is one byte
+        leading = num_bytes - _num_chars(pc.utf8_ltrim(tokens, _SPACE_BYTE))
+        trailing = num_bytes - _num_chars(pc.utf8_rtrim(tokens, _SPACE_BYTE))
+        for array, values in zip(known, (num_bytes, leading, trailing), strict=True):
+            array[new] = values
+        # New arrays: other threads may read the old ones meanwhile, at ids that those hold.
+        self.num_bytes, self.leading, self.trailing = known
 
 
 def _num_chars(texts: pa.StringArray) -> Tokens:
@@ -170,37 +186,52 @@ def _num_chars(texts: pa.StringArray) -> Tokens:
 class _Memo:
     """Words and their ids. It only grows, so that places stay valid for threads that read without the lock."""
 
-    def __init__(self, backend: Tokenizer, num_bytes: Tokens) -> None:
-        self._backend, self._num_bytes = backend, num_bytes
+    def __init__(self, model: models.Model, spellings: _Spellings) -> None:
+        # The merges alone: the tokenizer itself would cut words that are cut already, and twice as long.
+        self._merges = Tokenizer(model)
+        self._merges.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(_NO_UTF8)
+        self._spellings = spellings
         self._places: dict[bytes, int] = {}
         self.ids: Tokens = np.zeros(0, np.int32)
         self.firsts: Tokens = np.zeros(0, np.int32)
         self.counts: Tokens = np.zeros(0, np.int32)
         self.num_bytes = 0
 
+    def __len__(self) -> int:
+        return len(self._places)
+
     def places(self, words: Sequence[bytes]) -> Integers:
         return np.fromiter(map(self._places.get, words, repeat(-1)), np.int64, len(words))
 
-    def learn(self, words: Sequence[bytes]) -> None:
-        if not words:  # another thread was first
-            return
+    def learn(self, words: Sequence[bytes]) -> Integers:
+        """Add words, all different and not known yet, and return their places."""
         # As the words of one text: its one list of ids costs far less than an object per word, and its tokens' bytes
         # tell where words end.
-        text = [word.decode() for word in words]
-        (encoding,) = self._backend.encode_batch_fast([text], is_pretokenized=True, add_special_tokens=False)
+        text = _spell(_NO_UTF8.encode("latin-1").join(words))
+        (encoding,) = self._merges.encode_batch_fast([text], add_special_tokens=False)
         flat = np.array(encoding.ids, np.int32)
+        self._spellings.learn(flat)
         word_ends = np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))
-        token_ends = np.cumsum(self._num_bytes[flat], dtype=np.int64)
+        token_ends = np.cumsum(self._spellings.num_bytes[flat], dtype=np.int64)
         counts = np.diff(np.searchsorted(token_ends, word_ends, side="right"), prepend=0).astype(np.int32)
         firsts = len(self.ids) + offsets_of(counts.astype(np.int64))[:-1]
         self.ids = np.concatenate([self.ids, flat])
         self.firsts = np.concatenate([self.firsts, firsts.astype(np.int32)])
         self.counts = np.concatenate([self.counts, counts])
-        first_place = len(self._places)
+        places = range(len(self._places), len(self._places) + len(words))
         # Last: a place becomes visible to other threads only when the arrays hold it.
-        self._places.update((word, first_place + index) for index, word in enumerate(words))
+        self._places.update(zip(words, places, strict=True))
         # 150: a dictionary's entry, a bytes object's head and an int, as CPython 3.11 stores them.
-        self.num_bytes += sum(map(len, words)) + 4 * len(flat) + 150 * len(words)
+        self.num_bytes += int(word_ends[-1]) + 4 * len(flat) + 150 * len(words)
+        return np.arange(places.start, places.stop)
+
+
+def _spell(data: bytes) -> str:
+    """Return bytes as byte-level vocabularies write them: GPT-2's table (``bytes_to_unicode`` of its encoder.py)."""
+    text = data.decode("latin-1")
+    for byte in set(data) - _AS_THEMSELVES:
+        text = text.replace(chr(byte), _OTHERS[byte])
+    return text
 
 
 def why_not_byte_level(backend: Tokenizer) -> str:

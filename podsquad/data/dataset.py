@@ -166,5 +166,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(
-            f"cannot read {path}: {error}", do="delete that dataset artifact; the next run builds it again"
+            f"cannot read {path}: {error}",
+            why="it is missing, cut short or was changed by hand",
+            do="delete that dataset artifact; the next run builds it again",
         ) from error

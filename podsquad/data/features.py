@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pyarrow as pa
 from podsquad.config.data_settings import FeatureSettings
 from podsquad.data.arrow import FEATURES_SCHEMA, LAYOUT_FILE, SPLITS
 from podsquad.data.labels import label_windows
-from podsquad.data.pairs import Rows, read_frame
+from podsquad.data.pairs import Frame, Rows, read_frame
 from podsquad.data.questions import QuestionTable
 from podsquad.data.routes import Route, choose_route
 from podsquad.data.tokenizer import load_tokenizer, train_tokenizer
@@ -61,44 +62,64 @@ def build_features(
         log(f"trained a byte-level BPE of {len(tokenizer)} tokens on the training split")
     else:
         tokenizer = load_tokenizer(settings.tokenizer, settings.tokenizer_revision)
-    write_features(settings, tokenizer, tables, output, progress=progress, log=log)
+    kept = keep_tokenizer(tokenizer, output, settings.max_length, log)
+    write_features(settings, kept, tables, output, progress=progress, log=log)
 
 
-def write_features(
-    settings: FeatureSettings,
-    tokenizer: Any,
-    tables: Mapping[str, QuestionTable],
-    output: Path,
-    *,
-    progress: Callable[[int, int], None],
-    log: Callable[[str], None],
-) -> None:
-    """Do the work of ``build_features`` with a tokenizer at hand, which is changed: give it one of its own."""
-    if settings.max_length > tokenizer.model_max_length:
+@dataclass(frozen=True)
+class KeptTokenizer:
+    """A tokenizer that a features folder has a copy of, and what ``layout.json`` tells of it."""
+
+    tokenizer: Any
+    frame: Frame
+    vocab_size: int
+    pad_token_id: int
+
+
+def keep_tokenizer(tokenizer: Any, output: Path, max_length: int, log: Callable[[str], None]) -> KeptTokenizer:
+    """Write a copy to ``output``, as the tokenizer is before its first truncating call, which would be saved with it.
+
+    Raises what ``build_features`` raises for a tokenizer that does not fit.
+    """
+    if max_length > tokenizer.model_max_length:
         raise SettingsError(
-            f"features.max_length is {settings.max_length}, but the tokenizer's model reads at most "
+            f"features.max_length is {max_length}, but the tokenizer's model reads at most "
             f"{tokenizer.model_max_length} tokens",
             why="longer windows have positions that the model does not know",
             do=f"set features.max_length to {tokenizer.model_max_length} or less",
         )
     frame = read_frame(tokenizer)
     try:
-        # Before its first truncating call: what calls set in the tokenizer would be saved with it.
         _save_tokenizer(tokenizer, output / TOKENIZER_FOLDER)
-        vocab = tokenizer.get_vocab()
-        layout: dict[str, Any] = {
-            "max_length": settings.max_length,
-            "stride": settings.stride,
-            "vocab_size": max(vocab.values()) + 1,
-            "pad_token_id": _pad_token_id(tokenizer, log),
-            "uses_token_types": frame.uses_token_types,
-            "splits": {},
-        }
-        count = Count(sum(len(table) + table.num_contexts for table in tables.values()), progress)
+    except OSError as error:
+        raise from_os_error(error, "writing the features") from error
+    vocab_size = max(tokenizer.get_vocab().values()) + 1
+    return KeptTokenizer(tokenizer, frame, vocab_size, _pad_token_id(tokenizer, log))
+
+
+def write_features(
+    settings: FeatureSettings,
+    kept: KeptTokenizer,
+    tables: Mapping[str, QuestionTable],
+    output: Path,
+    *,
+    progress: Callable[[int, int], None],
+    log: Callable[[str], None],
+) -> None:
+    """Do the work of ``build_features`` after the tokenizer's: from text to features. It changes the tokenizer."""
+    layout: dict[str, Any] = {
+        "max_length": settings.max_length,
+        "stride": settings.stride,
+        "vocab_size": kept.vocab_size,
+        "pad_token_id": kept.pad_token_id,
+        "uses_token_types": kept.frame.uses_token_types,
+        "splits": {},
+    }
+    count = Count(sum(len(table) + table.num_contexts for table in tables.values()), progress)
+    lengths = (settings.max_length, settings.stride)
+    try:
         with library_threads_off(), Workers(settings.workers) as workers:
-            route = choose_route(
-                tokenizer, frame, settings.max_length, settings.stride, list(tables.values()), log, vocab
-            )
+            route = choose_route(kept.tokenizer, kept.frame, *lengths, list(tables.values()), log)
             for split, table in tables.items():
                 path = output / f"{split}.arrow"
                 layout["splits"][split] = _write_split(path, table, route, settings, workers, count)
@@ -141,6 +162,7 @@ def _batch(rows: Rows, part: slice, table: QuestionTable, *, label_closing_token
         start = np.where(labels.starts_in_last, np.diff(rows.input_offsets) - 1, start)
     columns = [
         pa.array(question.astype(np.int32)),
+        pa.array(table.id_hashes(part)[rows.question]),
         pa.array(rows.context_start.astype(np.int16)),
         pa.array(rows.context_length.astype(np.int16)),
         pa.array(np.where(labels.holds, start, 0).astype(np.int16)),

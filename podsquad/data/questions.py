@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from podsquad.data.arrow import DATASET_SCHEMA, read_table
+from podsquad.data.arrow import DATASET_SCHEMA, hash_id, read_table
 from podsquad.data.windows import Integers
 
 
@@ -54,6 +54,11 @@ class QuestionTable:
     def id(self, question: int) -> str:
         """Return the id of one question."""
         return str(self._ids[question].as_py())
+
+    def id_hashes(self, part: slice) -> Integers:
+        """Return ``hash_id`` of questions, uint64."""
+        texts = self._ids[part].to_pylist()
+        return np.fromiter(map(hash_id, texts), np.uint64, len(texts))
 
     def questions(self, part: slice) -> list[str]:
         """Return questions without white space on their left, as run_qa.py tokenizes them."""

@@ -8,7 +8,7 @@ pair, as run_qa.py does. Apart is taken only where it gives the same, by the tok
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,9 @@ from podsquad.data.windows import Integers, without_room
 from podsquad.data.workers import Workers, cut
 from podsquad.errors import DataError
 
-_SAMPLE = 24  # questions per split on which a route is held against the tokenizer's own pairs
+# Questions per split on which a route is held against the tokenizer's own pairs: one in so many, but not fewer than the
+# least. A pair through the tokenizer takes 20 times as long as one through a route.
+_ONE_IN, _LEAST_SAMPLE, _MOST_SAMPLE = 512, 4, 24
 
 
 class Encoder(Protocol):
@@ -110,17 +112,16 @@ def choose_route(
     stride: int,
     tables: Sequence[QuestionTable],
     log: Callable[[str], None],
-    vocab: Mapping[str, int] | None = None,
 ) -> Route:
     """Return the fastest route that gives what the tokenizer's own pairs give, and tell ``log`` which and why.
 
-    ``vocab``: the tokenizer's, where it is at hand. Raises DataError for a sampled question that leaves no room.
+    Raises DataError for a sampled question that leaves no room.
     """
     reason = why_not_apart(tokenizer)
     if not reason:
         backend = plain_backend(tokenizer)
         slow = why_not_byte_level(backend)
-        encoder: Encoder = LibraryEncoder(backend) if slow else ByteLevelEncoder(backend, vocab)
+        encoder: Encoder = LibraryEncoder(backend) if slow else ByteLevelEncoder(backend)
         apart = Apart(encoder, frame, max_length, stride)
         if all(_agree(apart, tokenizer, frame, max_length, stride, table) for table in tables):
             log("each context is tokenized once, " + (f"by the tokenizers library: {slow}" if slow else "as arrays"))
@@ -132,8 +133,9 @@ def choose_route(
 
 def _agree(apart: Apart, tokenizer: Any, frame: Frame, max_length: int, stride: int, table: QuestionTable) -> bool:
     """Compare with the tokenizer's own pairs: questions all over the split and those about the longest contexts."""
-    longest = np.argsort(-table.context_bytes[table.context], kind="stable")[: _SAMPLE // 4]
-    spread = np.linspace(0, len(table) - 1, min(len(table), _SAMPLE - len(longest))).astype(np.int64)
+    sample = min(max(len(table) // _ONE_IN, _LEAST_SAMPLE), _MOST_SAMPLE)
+    longest = np.argsort(-table.context_bytes[table.context], kind="stable")[: -(-sample // 4)]
+    spread = np.linspace(0, len(table) - 1, min(len(table), sample - len(longest))).astype(np.int64)
     places = np.unique(np.concatenate([longest, spread]))
     if not len(places):
         return True

@@ -65,6 +65,7 @@ def read_file(path: Path, setting: str = "") -> bytes:
         name = f" ({setting})" if setting else ""
         raise InputMissingError(
             f"cannot read the SQuAD file {path}{name}: {error.strerror or error}",
+            why="it is not there, is a folder, or this user may not read it",
             do="check the path and its rights; relative paths count from the folder the command runs in",
         ) from error
 
@@ -97,6 +98,7 @@ def decode_json(content: bytes, name: str) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(
             f"{name} is not UTF-8: byte {error.start} is 0x{content[error.start]:02x}",
+            why="it was saved in another encoding, or is no text",
             do="convert it to UTF-8, or fetch the original again",
         ) from error
     except (ValueError, RecursionError) as error:

@@ -49,7 +49,11 @@ def plan_batches(layout: Mapping[str, Any], batch_size: int, micro_batch_tokens:
     split = layout["splits"]["train"]
     num_features, longest = int(split["num_features"]), int(split["longest_tokens"])
     if num_features == 0:
-        raise DataError("the training split holds no features", do="check the questions that data.source names")
+        raise DataError(
+            "the training split holds no features",
+            why="its questions were all left out, or there were none",
+            do="check the questions that data.source names",
+        )
     if longest > micro_batch_tokens:
         raise SettingsError(
             f"training.micro_batch_tokens is {micro_batch_tokens}, but the longest feature has {longest} tokens",
@@ -67,6 +71,7 @@ def total_steps(plan: BatchPlan, epochs: int, drop_last: bool) -> int:
         raise SettingsError(
             f"training.batch_size {plan.batch_size} is larger than the {plan.num_features} training features, and "
             "training.drop_last leaves the smaller batch out: nothing is left to train on",
+            why="a step takes training.batch_size features",
             do="lower training.batch_size or set training.drop_last=false",
         )
     return steps

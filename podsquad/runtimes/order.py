@@ -12,7 +12,7 @@ import numpy as np
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
-LEDGER_START = hashlib.sha256(b"podsquad ledger 1").hexdigest()
+LEDGER_START = hashlib.sha256(b"podsquad ledger 2").hexdigest()
 
 
 def splitmix64(values: np.ndarray) -> np.ndarray:
@@ -51,15 +51,15 @@ def step_features(order: np.ndarray, step_of_epoch: int, batch_size: int) -> np.
 
 
 class Ledger:
-    """A running SHA-256 over the features and questions of every step, in order."""
+    """A running SHA-256 over the features and the questions' ids of every step, in order."""
 
     def __init__(self, digest: str = LEDGER_START) -> None:
         self.digest = digest
 
     def enter(self, features: np.ndarray, questions: np.ndarray) -> None:
-        """Add one step: the rows of its features and of their questions, any integer dtype."""
+        """Add one step: the rows of its features, any integer dtype, and ``hash_id`` of their questions, uint64."""
         entry = hashlib.sha256(bytes.fromhex(self.digest))
         entry.update(len(features).to_bytes(8, "little"))
         entry.update(np.ascontiguousarray(features, "<i8").tobytes())
-        entry.update(np.ascontiguousarray(questions, "<i8").tobytes())
+        entry.update(np.ascontiguousarray(questions, "<u8").tobytes())
         self.digest = entry.hexdigest()

@@ -22,7 +22,9 @@ def read_plan(executable: Path, format_version: int, device: str) -> dict[str, A
         found = plan["format_version"], plan["device"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"cannot read the plan {path}: {error}", do="delete that executable; the next run makes it again"
+            f"cannot read the plan {path}: {error}",
+            why="it is missing, cut short or was changed by hand",
+            do="delete that executable; the next run makes it again",
         ) from error
     if found != (format_version, device):
         raise DataError(

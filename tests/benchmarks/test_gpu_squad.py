@@ -198,5 +198,5 @@ def test_it_needs_nothing_but_torch_transformers_arrow_and_numpy() -> None:
                 waiting.add(name)
     assert others - set(sys.stdlib_module_names) == {
         *("torch", "transformers", "pyarrow", "numpy"),
-        "safetensors",  # which transformers brings along
+        *("safetensors", "huggingface_hub"),  # which transformers brings along
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.targets import FALLS_SHORT, NOT_MEASURED, TARGETS, demo_figures, make_table
+from benchmarks.targets import FALLS_SHORT, NOT_MEASURED, TARGETS, demo_figures, make_table, put_into
 from benchmarks.timing import RESULTS
 
 README = Path(__file__).parents[2] / "README.md"
@@ -17,7 +17,31 @@ README = Path(__file__).parents[2] / "README.md"
 def test_the_readme_quotes_what_the_results_hold() -> None:
     missing = [line for line in make_table().splitlines() if line not in README.read_text("utf-8")]
     assert f"{demo_figures()}." in README.read_text("utf-8")
-    assert not missing, "put what `python -m benchmarks.targets` prints into the README"
+    assert not missing, "`python -m benchmarks.targets README.md` puts them there"
+
+
+def test_the_readme_is_brought_to_what_the_results_hold() -> None:
+    readme = README.read_text("utf-8")
+    stale = readme.replace(demo_figures(), "1 s and F1 2.0").replace("logits to answers", "logits to nothing")
+    lines = stale.splitlines(keepends=True)
+    last = max(place for place, line in enumerate(lines) if "`python -m benchmarks." in line and line[0] == "|")
+    assert put_into("".join(lines[:last] + lines[last + 1 :])) == readme
+    with pytest.raises(ValueError, match="holds 0 times"):
+        put_into(readme.replace("| work |", "| something |"))
+
+
+@pytest.mark.parametrize(("seconds", "processor_seconds", "is_short"), [(9.9, 12.0, False), (10.1, 5.0, True)])
+def test_a_night_with_nothing_new_may_take_ten_seconds(
+    tmp_path: Path, seconds: float, processor_seconds: float, is_short: bool
+) -> None:
+    times = {"median_seconds": {"same_store": 5.0, "empty_store": seconds}}
+    times |= {"median_processor_seconds": {"same_store": 5.0, "empty_store": processor_seconds}}
+    machine = {"machine": {"others_used_cores": 0.0, "cores": 2}}
+    (tmp_path / "unchanged_run.json").write_text(json.dumps(times | machine))
+    same, empty = [line for line in make_table(tmp_path).splitlines() if "benchmarks.unchanged_run" in line]
+    assert FALLS_SHORT not in same
+    assert (FALLS_SHORT in empty) == is_short
+    assert f"{seconds:.1f} s" in empty
 
 
 def test_every_result_names_its_machine() -> None:

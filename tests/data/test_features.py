@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -233,6 +235,27 @@ def test_a_long_question_is_fine_with_a_short_context(tmp_path: Path, kind: str)
         Features(tmp_path / "out", "train"),
         peer(load_tokenizer(tokenizer), folder, "train", **SMALL, walk_past_context=False),
     )
+
+
+def test_each_window_bears_the_hash_of_its_question_s_id(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "dataset", make_records(1, 12), make_records(2, 3))
+    build(folder, tmp_path / "out", tokenizer=save(bert(), tmp_path / "tokenizer"), **SMALL)
+    features, ids = Features(tmp_path / "out", "train"), read_questions(folder, "train").ids
+    assert len(features) > len(ids) == len(set(ids))
+    digests = [hashlib.sha256(ids[index].encode()).digest() for index in features.question_index.tolist()]
+    assert features.question_hash.tobytes() == b"".join(digest[:8] for digest in digests)
+
+
+def test_reading_features_loads_nothing_but_arrow_and_numpy(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "dataset", make_records(1, 3), make_records(2, 3))
+    build(folder, tmp_path / "out", tokenizer=save(bert(), tmp_path / "tokenizer"), **SMALL)
+    read = (
+        f"from podsquad.data.arrow import Features; features = Features({str(tmp_path / 'out')!r}, 'train');"
+        "features.input_ids.lengths, features.question_hash, features.start_position;"
+        "import sys; print(sorted({'pandas', 'torch', 'datasets'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", read], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_context_without_tokens_gives_one_window_without_an_answer(tmp_path: Path) -> None:

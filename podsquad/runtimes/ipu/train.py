@@ -23,7 +23,7 @@ import torch
 from podsquad.data.arrow import Features
 from podsquad.errors import DivergedError, InternalError, SettingsError
 from podsquad.runtimes.checkpoints import Checkpoint, Checkpoints
-from podsquad.runtimes.ipu.plan import FORMAT_VERSION, check_key
+from podsquad.runtimes.ipu.plan import FORMAT_VERSION, check_graph
 from podsquad.runtimes.ipu.programs import copy_programs, hand_on_programs
 from podsquad.runtimes.ipu.work import PodWork
 from podsquad.runtimes.job import Events, Job, StopRequest
@@ -49,8 +49,9 @@ def train_job(job: Job, events: Events, stop: StopRequest) -> None:
     executable = Path(job.inputs["executable"])
     config = load_config(work.settings["model"], work.layout)
     work.check(config)
-    plan, key = read_plan(executable, FORMAT_VERSION, "ipu"), work.graph_key(config)
-    check_key(plan, key)
+    plan = read_plan(executable, FORMAT_VERSION, "ipu")
+    check_graph(plan, work.graph(config))
+    key = plan["graph_key"]
     model = build_model(work.settings["model"], config, seed=int(work.settings["training"]["seed"]))
     training = Training(work, model, config, copy_programs(executable, key, work.own), events, stop)
     training.run(Checkpoints(Path(job.work) / "checkpoints", _fingerprint(work, plan, model), events.log))
@@ -77,7 +78,9 @@ class Training:
         self._num_steps = work.plan.steps(len(self._features), self._recipe["epochs"])
         if self._num_steps == 0:
             raise SettingsError(
-                "there are no steps to train", do="train on more questions, or lower training.batch_size"
+                "there are no steps to train",
+                why=f"{len(self._features)} features do not fill one batch of {work.plan.batch}",
+                do="train on more questions, or lower training.batch_size",
             )
         self._resumed_from = 0
         self._began, self._seconds = 0.0, 0.0
@@ -102,7 +105,11 @@ class Training:
         self._seconds = time.monotonic() - self._began
         if len(self.history) < self._num_steps:
             self._stop.raise_if_set(f"step {len(self.history)} of {self._num_steps} is saved")
-            raise InternalError(f"the trainer ended after {len(self.history)} of {self._num_steps} steps")
+            raise InternalError(
+                f"the trainer ended after {len(self.history)} of {self._num_steps} steps",
+                why="optimum-graphcore's loop ended by itself, unasked: a bug",
+                do="report this with the runtime's stderr.log",
+            )
 
     def write(self, output: Path, *, num_parameters: int) -> None:
         """Write the model and what is told of it."""
@@ -149,7 +156,7 @@ class Training:
             self._enter(step)
         if self.ledger.digest != checkpoint.state["ledger"]:
             raise InternalError(
-                f"the checkpoint of step {checkpoint.step} consumed other features than this training would have",
+                f"the checkpoint of step {checkpoint.step} consumed other questions than this training would have",
                 why="its ledger differs though its fingerprint does not: a bug in the order of samples",
                 do="delete the training's work folder to start anew, and report this",
             )
@@ -159,7 +166,7 @@ class Training:
 
     def _enter(self, step: int) -> None:
         rows = self._sampler.rows_of(step)
-        self.ledger.enter(rows, self._features.question_index[rows])
+        self.ledger.enter(rows, self._features.question_hash[rows])
 
     def _begin_epoch(self, steps_done: int) -> None:
         self._sampler.begin_at(steps_done)
@@ -202,7 +209,9 @@ class Training:
             self._trainer.save_checkpoint()
         if is_last and not self._trainer.finite_weights():
             raise DivergedError(
-                f"a weight is NaN or infinite after step {step} of {self._num_steps}", do="lower training.learning_rate"
+                f"a weight is NaN or infinite after step {step} of {self._num_steps}",
+                why="often a learning rate or a loss scaling that is too high",
+                do="lower training.learning_rate or ipu.loss_scaling, or raise training.warmup_share",
             )
         return bool(self._stop) or is_last
 

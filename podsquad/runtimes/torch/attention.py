@@ -57,6 +57,7 @@ def packed_attention(
         raise SettingsError(
             "this encoder cannot run packed: its attention got "
             + ("no packing" if packing is None else "a mask of its own, or is causal"),
+            why="packed sequences attend within themselves, which this attention would not keep to",
             do="set runtime.formulation=padded",
         )
     flat = [tensor[0].transpose(0, 1) for tensor in (query, key, value)]

@@ -78,6 +78,7 @@ def probe_packed(config: Any) -> float:
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise SettingsError(
             f"{config.model_type} cannot run packed: {type(error).__name__}: {error}",
+            why="two sequences were run in one buffer, before the training, and its code refused them",
             do="set runtime.formulation=padded",
         ) from error
     difference = float((logits[0] - logits[1]).abs().max() / logits[1].std())

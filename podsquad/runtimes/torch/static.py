@@ -60,7 +60,11 @@ def deal(lengths: np.ndarray, size: StaticSize) -> list[np.ndarray]:
     Every position occurs once. Raises InternalError for a sequence that is too long.
     """
     if len(lengths) and int(lengths.max()) > size.longest:
-        raise InternalError(f"a sequence of {int(lengths.max())} tokens is longer than the program's {size.longest}")
+        raise InternalError(
+            f"a sequence of {int(lengths.max())} tokens is longer than the program's {size.longest}",
+            why="the program was sized for other features than these",
+            do="run again with --refresh compile",
+        )
     by_length = np.argsort(lengths, kind="stable").astype(np.int64)
     count = max(-(-int(lengths.sum()) // size.tokens), -(-len(lengths) // size.sequences))
     while True:

@@ -128,7 +128,11 @@ def _suit_to_cpu(model: Any, events: Events, ranks: Ranks) -> None:
 def _write_model(trainer: Trainer, tokenizer: Path, output: Path) -> None:
     folder = output / MODEL_FOLDER
     if not tokenizer.is_dir():
-        raise InputMissingError(f"the features hold no tokenizer: {tokenizer} is not there")
+        raise InputMissingError(
+            f"the features hold no tokenizer: {tokenizer} is not there",
+            why="a model is published with the tokenizer of its features",
+            do="run again with --refresh tokenize",
+        )
     trainer.model.save_pretrained(folder)
     for path in sorted(tokenizer.iterdir()):
         shutil.copyfile(path, folder / path.name)

@@ -137,7 +137,7 @@ class Trainer:
         self._restore_history(checkpoint.step, list(checkpoint.state["history"]))
         if self.ledger.digest != checkpoint.state["ledger"]:
             raise InternalError(
-                f"the checkpoint of step {checkpoint.step} consumed other features than this training would have",
+                f"the checkpoint of step {checkpoint.step} consumed other questions than this training would have",
                 why="its ledger differs though its fingerprint does not: a bug in the order of samples",
                 do="delete the training's work folder to start anew, and report this",
             )
@@ -229,7 +229,7 @@ class Trainer:
                 raise self._diverged(what, entry["step"], entry["learning_rate"])
 
     def _enter(self, rows: np.ndarray) -> None:
-        self.ledger.enter(rows, self.features.question_index[rows])
+        self.ledger.enter(rows, self.features.question_hash[rows])
 
     def _save(self, checkpoints: Checkpoints | None, events: Events) -> None:
         self._refuse_bad_weights()

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from podsquad.config.settings import Settings
-from podsquad.data.arrow import FEATURES_SCHEMA
+from podsquad.data.arrow import FEATURES_SCHEMA, hash_id
 from podsquad.runtimes.job import Job
 
 VOCAB_SIZE = 40
@@ -21,13 +21,18 @@ MAX_LENGTH = 48
 ROOT = Path(__file__).parents[3]
 
 
-def make_features(folder: Path, *, num_train: int = 22, num_validation: int = 7, token_types: bool = False) -> Path:
-    """Write a features folder of made-up tokens: the answer is the token that follows token 5, and the next one."""
+def make_features(
+    folder: Path, *, num_train: int = 22, num_validation: int = 7, token_types: bool = False, ids: str = "question"
+) -> Path:
+    """Write a features folder of made-up tokens: the answer is the token that follows token 5, and the next one.
+
+    The question of row 3 has the id "question 3".
+    """
     folder.mkdir()
     splits = {}
     for number, (split, count) in enumerate((("train", num_train), ("validation", num_validation))):
         rng = np.random.default_rng(number)
-        rows = [_make_row(rng, row) for row in range(count)]
+        rows = [_make_row(rng, row, f"{ids} {row}") for row in range(count)]
         table = pa.Table.from_pylist(rows, schema=FEATURES_SCHEMA)
         with pa.OSFile(str(folder / f"{split}.arrow"), "wb") as sink, pa.ipc.new_file(sink, FEATURES_SCHEMA) as writer:
             writer.write_table(table)
@@ -52,7 +57,7 @@ def make_features(folder: Path, *, num_train: int = 22, num_validation: int = 7,
     return folder
 
 
-def _make_row(rng: np.random.Generator, row: int) -> dict[str, Any]:
+def _make_row(rng: np.random.Generator, row: int, question_id: str) -> dict[str, Any]:
     length = int(rng.integers(12, MAX_LENGTH + 1))
     ids = rng.integers(6, VOCAB_SIZE, length)
     ids[0], ids[3], ids[4], ids[-1] = 0, 2, 2, 2
@@ -61,6 +66,7 @@ def _make_row(rng: np.random.Generator, row: int) -> dict[str, Any]:
     count = length - 6
     return {
         "question_index": row,
+        "question_hash": hash_id(question_id),
         "context_start": 5,
         "context_length": count,
         "start_position": mark + 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -16,6 +17,7 @@ from podsquad.errors import DataError, DivergedError, InternalError, SettingsErr
 from podsquad.runtimes.batch_plan import plan_batches
 from podsquad.runtimes.checkpoints import Checkpoint, Checkpoints
 from podsquad.runtimes.job import StopRequest
+from podsquad.runtimes.order import epoch_order
 from podsquad.runtimes.torch import train as train_module
 from podsquad.runtimes.torch import trainer as trainer_module
 from podsquad.runtimes.torch.compile import compile_job
@@ -196,8 +198,36 @@ def test_how_often_checkpoints_are_written_alters_nothing(tmp_path: Path, featur
 
 def test_a_foreign_ledger_is_refused(features: Path) -> None:
     trainer = make_trainer(features, make_settings())
-    with pytest.raises(InternalError, match="checkpoint of step 1 consumed other features"):
+    with pytest.raises(InternalError, match="checkpoint of step 1 consumed other questions"):
         trainer.restore(Checkpoint(1, {}, {"ledger": "of others", "history": []}))
+
+
+def test_the_ledger_of_other_questions_is_refused(tmp_path: Path, features: Path) -> None:
+    """Equal features, row for row, but for the ids of the questions that they belong to."""
+    others = make_features(tmp_path / "others", ids="another")
+    theirs = make_trainer(others, make_settings())
+    mine = make_trainer(features, make_settings())
+    assert [mine.feeder.rows_of(step).tolist() for step in range(3)] == [
+        theirs.feeder.rows_of(step).tolist() for step in range(3)
+    ]
+    history = [{"step": step, "loss": 1.0, "learning_rate": 0.0} for step in (1, 2, 3)]
+    theirs._restore_history(3, history)
+    with pytest.raises(InternalError, match="checkpoint of step 3 consumed other questions"):
+        mine.restore(Checkpoint(3, {}, {"ledger": theirs.ledger.digest, "history": history}))
+
+
+def test_the_ledger_is_that_of_the_questions_ids_in_their_order(tmp_path: Path, features: Path) -> None:
+    run(tmp_path / "one", features, make_settings(training__epochs=1))
+    digest = hashlib.sha256(b"podsquad ledger 2").digest()
+    order = epoch_order(make_settings()["training"]["seed"], 0, 22)
+    for first in range(0, 22, 4):
+        rows = order[first : first + 4]
+        entry = hashlib.sha256(digest + len(rows).to_bytes(8, "little") + rows.astype("<i8").tobytes())
+        for row in rows.tolist():
+            entry.update(hashlib.sha256(f"question {row}".encode()).digest()[:8])
+        digest = entry.digest()
+    made = json.loads((tmp_path / "one" / "train" / "training.json").read_text())
+    assert made["ledger"] == digest.hex()
 
 
 def test_history_and_record_tell_every_step(tmp_path: Path, features: Path) -> None:
