@@ -20,13 +20,15 @@ _LINE_INTERVAL_SECONDS = 10.0
 class Progress:
     """How far a stage is: ``done`` of ``total``, and figures that are known.
 
-    ``figures`` may hold loss, learning_rate, samples_per_second and seconds_left.
+    ``figures`` may hold loss, learning_rate, samples_per_second and seconds_left. ``mark`` is a word that must stand by
+    them, as "emulated".
     """
 
     stage: str
     done: int
     total: int
     figures: Mapping[str, float] = field(default_factory=dict)
+    mark: str = ""
 
     @property
     def percent(self) -> float:
@@ -34,7 +36,7 @@ class Progress:
         return 100.0 * self.done / self.total if self.total else 100.0
 
     def __str__(self) -> str:
-        parts = [f"{self.done:,} of {self.total:,}"]
+        parts = [marked(self.mark, f"{self.done:,} of {self.total:,}")]
         figures = self.figures
         if "loss" in figures:
             parts.append(f"loss {figures['loss']:.4f}")
@@ -54,7 +56,7 @@ class Progress:
         for name, form in (("loss", "loss {:.3f}"), ("samples_per_second", "{:,.0f}/s"), ("seconds_left", "{:,.0f} s")):
             if name in figures:
                 parts.append(form.format(figures[name]))
-        return "  ".join(parts)
+        return "  ".join([*parts, self.mark] if self.mark else parts)
 
 
 class Reporter(Protocol):
@@ -65,6 +67,9 @@ class Reporter(Protocol):
 
     def progress(self, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         """Tell how far the stage is."""
+
+    def mark(self, word: str) -> None:
+        """Let every line and every progress say ``word`` from now on."""
 
 
 class LogReporter:
@@ -78,6 +83,7 @@ class LogReporter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stage = stage
+        self._word = ""
         self._logger = logging.getLogger(f"podsquad.{stage}")
         self._bar = logging.getLogger(PROGRESS_LOGGER)
         self._bar.propagate = False
@@ -87,11 +93,17 @@ class LogReporter:
 
     def log(self, message: str, level: str = "info") -> None:
         """Tell one line."""
-        self._logger.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), "%s", message)
+        self._logger.log(
+            logging.getLevelNamesMapping().get(level.upper(), logging.INFO), "%s", marked(self._word, message)
+        )
+
+    def mark(self, word: str) -> None:
+        """Let every line and every progress say ``word`` from now on."""
+        self._word = word
 
     def progress(self, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         """Tell how far the stage is; every ten seconds, and at the end, as a line too."""
-        progress = Progress(self._stage, done, total, dict(figures or {}))
+        progress = Progress(self._stage, done, total, dict(figures or {}), self._word)
         if self._bar.handlers:
             self._bar.info("%s", progress, extra={"progress": progress})
         if self._on_progress:
@@ -100,3 +112,8 @@ class LogReporter:
         if now >= self._next_line or done >= total:
             self._next_line = now + _LINE_INTERVAL_SECONDS
             self._logger.info("%s", progress, extra={"progress": progress})
+
+
+def marked(word: str, text: str) -> str:
+    """Return a text that begins with ``word``; as it is where that is empty."""
+    return f"{word}: {text}" if word else text

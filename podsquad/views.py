@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from podsquad.config.publish_settings import PublishSettings
 from podsquad.config.section import StageName
 from podsquad.data.dataset import read_origin, read_report
 from podsquad.evaluation.report import read_history, read_metrics
-from podsquad.history import PastRun, champion_for, training_record
+from podsquad.history import PastRun, champion_for
 from podsquad.plan import Plan
 from podsquad.publishing.publish import read_publication, read_verdict
+from podsquad.publishing.receipt import training_record
 from podsquad.publishing.target import Publication
+from podsquad.reporting import marked
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -64,9 +66,32 @@ def stage_views(
 ) -> list[View]:
     """Show what a stage made; ``folders`` are the artifacts of this stage and of those before.
 
-    ``runs`` is asked for the past runs where they are needed. Raises DataError, InternalError for an artifact that
-    cannot be read.
+    What an emulation had part in says so. ``runs`` is asked for the past runs where they are needed. Raises DataError,
+    InternalError for an artifact that cannot be read.
     """
+    views = _views_of(stage, folders, runs, settings, is_reused=is_reused)
+    if "train" in folders and training_record(folders["train"]).get("emulated"):
+        return [emulated_view(view) for view in views]
+    return views
+
+
+def emulated_view(view: View) -> View:
+    """Return a view of what an emulation had part in, which says so first."""
+    return replace(
+        view,
+        title=marked("emulated", view.title),
+        markdown=f"**Emulated**: no IPU was used, and no time here is an IPU's.\n\n{view.markdown}",
+    )
+
+
+def _views_of(
+    stage: StageName,
+    folders: Mapping[StageName, Path],
+    runs: Callable[[], list[PastRun]],
+    settings: PublishSettings,
+    *,
+    is_reused: bool,
+) -> list[View]:
     folder = folders[stage]
     if stage == "download":
         return [data_view(read_report(folder), read_origin(folder))]
@@ -222,8 +247,10 @@ def publication_view(publication: Publication, verdict: Mapping[str, Any]) -> Vi
         ("users get", _place(publication.current)),
     ]
     content = table(("", "place"), rows)
-    if publication.target == "folder" and publication.key:
-        ask = f"podsquad ask --model {shlex.quote(publication.current)} \\\n  --context 'Ada wrote it.' 'Who wrote it?'"
+    if publication.key:
+        hub = f"--set publish.target=hub --set publish.repository={shlex.quote(publication.place)}"
+        which = hub if publication.target == "hub" else f"--model {shlex.quote(publication.current)}"
+        ask = f"podsquad ask {which} \\\n  --context 'Ada wrote it.' 'Who wrote it?'"
         content += f"\n\nAsk it:\n\n```\n{ask}\n```"
     title = f"Version {publication.tag}" if publication.tag else "Nothing"
     return View("publication", title + ("" if is_new else " stays"), content)

@@ -81,6 +81,18 @@ def test_progress_becomes_a_line_every_ten_seconds_and_at_the_end(lines: Kept, b
     assert [vars(record)["progress"].done for record in lines.records] == [3, 5, 6]
 
 
+def test_a_mark_is_on_every_line_and_every_progress_after_it(lines: Kept, bar: Kept) -> None:
+    shown: list[Progress] = []
+    reporter = LogReporter("train", on_progress=shown.append)
+    reporter.log("before")
+    reporter.mark("emulated")
+    reporter.log("hot", "warning")
+    reporter.progress(6, 6, {"loss": 0.5})
+    assert lines.texts() == ["before", "emulated: hot", "emulated: 6 of 6, loss 0.5000"]
+    assert bar.texts() == [str(shown[0])] == ["emulated: 6 of 6, loss 0.5000"]
+    assert shown[0].short == "6/6  loss 0.500  emulated"
+
+
 def test_progress_passes_nothing_on_to_the_log(bar: Kept) -> None:
     above = logging.getLogger("podsquad")
     handler = Kept()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from podsquad.config.publish_settings import PublishSettings
 from podsquad.data.checks import check_split, report
 from podsquad.data.squad import Answer, Record
 from podsquad.estimates import Estimate
@@ -20,6 +23,7 @@ from podsquad.views import (
     plan_view,
     publication_view,
     scores_view,
+    stage_views,
     table,
     training_view,
     verdict_view,
@@ -153,6 +157,20 @@ def test_a_resumed_training_says_so() -> None:
     assert ["resumed from step", "100"] in rows_of(training_view([1.0], {"resumed_from": 100}).markdown)
 
 
+@pytest.mark.parametrize("is_emulated", [True, False])
+def test_what_an_emulation_made_is_shown_as_that(tmp_path: Path, is_emulated: bool) -> None:
+    (tmp_path / "record").mkdir()
+    training = {"steps": 1, "emulated": is_emulated}
+    for name, content in (("training.json", training), ("record/training.json", {}), ("metrics.json", METRICS)):
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "history.jsonl").write_text('{"step": 1, "loss": 0.5, "learning_rate": 0.1}\n')
+    folders: dict[Any, Path] = {"train": tmp_path, "evaluate": tmp_path}
+    for stage in ("train", "evaluate"):
+        (view,) = stage_views(stage, folders, list, PublishSettings(name="reader"))
+        assert view.title.startswith("emulated: ") == is_emulated
+        assert view.markdown.startswith("**Emulated**: no IPU was used") == is_emulated
+
+
 def test_scores_beside_those_of_the_champion() -> None:
     view = scores_view(METRICS, past(84.0, question_word={"who": {"exact_match": 51.0, "f1": 60.0}}))
     assert view.title == "Exact match 80.00, F1 85.50 (champion 84.00)"
@@ -193,7 +211,12 @@ def test_what_stays_after_a_rejected_run() -> None:
     view = publication_view(publication, VERDICT | {"is_published": False})
     assert view.title == "Version v-abc stays"
     assert ["stays published", "[https://h/o/n/tree/v-abc](https://h/o/n/tree/v-abc)"] in rows_of(view.markdown)
-    assert "podsquad ask" not in view.markdown
+    assert "podsquad ask --set publish.target=hub --set publish.repository=o/n \\" in view.markdown
+
+
+def test_nothing_that_is_published_cannot_be_asked() -> None:
+    publication = Publication("hub", "o/n", "", "", "", "https://h/o/n")
+    assert "podsquad ask" not in publication_view(publication, VERDICT | {"is_published": False}).markdown
 
 
 def test_a_first_verdict_has_no_comparison() -> None:

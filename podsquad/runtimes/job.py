@@ -57,9 +57,17 @@ class Job:
             job = cls(**raw)
             job._check()
         except (OSError, ValueError, TypeError) as error:
-            raise DataError("cannot read the job file {}: {}".format(path, error)) from error
+            raise DataError(
+                "cannot read the job file {}: {}".format(path, error),
+                why="it is not there, was cut short, or is not what a stage writes",
+                do="let `podsquad run` write it: a runtime is started by a stage",
+            ) from error
         if job.verb not in VERBS:
-            raise DataError("unknown verb {!r} in the job file {}".format(job.verb, path))
+            raise DataError(
+                "unknown verb {!r} in the job file {}".format(job.verb, path),
+                why="a runtime has the verbs " + ", ".join(VERBS),
+                do="let `podsquad run` write it: a runtime is started by a stage",
+            )
         return job
 
     def _check(self) -> None:
@@ -83,7 +91,6 @@ class Events:
         self._stream = stream
         self._interval_seconds = progress_interval_seconds
         self._next_progress = 0.0
-        self._mark = ""
         self._lock = threading.Lock()
 
     def _emit(self, event: Mapping[str, Any]) -> None:
@@ -97,14 +104,9 @@ class Events:
                 os.dup2(nowhere, self._stream.fileno())
                 os.close(nowhere)
 
-    def mark(self, word: str) -> None:
-        """Let every line for the log and every decision say ``word`` from now on."""
-        self._mark = word
-
     def log(self, message: str, level: str = "info") -> None:
         """Send a line for the log."""
-        marked = "{}: {}".format(self._mark, message) if self._mark else message
-        self._emit({"event": "log", "level": level, "message": marked})
+        self._emit({"event": "log", "level": level, "message": message})
 
     def progress(self, step: int, total_steps: int, **figures: Optional[float]) -> None:
         """Send how far the work is, with figures that are known."""
@@ -121,8 +123,7 @@ class Events:
 
     def decision(self, name: str, value: Any, reason: str) -> None:
         """Say what was decided without being told, and why."""
-        marked = "{} {}".format(self._mark, name) if self._mark else name
-        self._emit({"event": "decision", "name": marked, "value": value, "reason": reason})
+        self._emit({"event": "decision", "name": name, "value": value, "reason": reason})
 
     def failure(self, error: PodsquadError) -> None:
         """Say why the process is about to end with an error's exit code."""
@@ -148,7 +149,11 @@ class StopRequest:
     def raise_if_set(self, saved: str) -> None:
         """Raise StoppedError when a stop was asked for; ``saved`` says what was kept."""
         if self:
-            raise StoppedError("{}; {}".format(self.reason, saved), do="run the same again: it goes on from there")
+            raise StoppedError(
+                "{}; {}".format(self.reason, saved),
+                why="a person, a scheduler, or the end of the process that started this one asked for it",
+                do="run the same again: it goes on from there",
+            )
 
 
 Verb = Callable[[Job, Events, StopRequest], None]
@@ -164,7 +169,11 @@ def runtime_main(verbs: Mapping[str, Verb], arguments: List[str]) -> int:
     stop = StopRequest()
     try:
         if len(arguments) != 1:
-            raise InternalError("a runtime takes one argument, the job file; got {}".format(len(arguments)))
+            raise InternalError(
+                "a runtime takes one argument, the job file; got {}".format(len(arguments)),
+                why="it was started by hand, or by another version of podsquad",
+                do="use `podsquad run`: a stage writes the job file and starts the runtime",
+            )
         signal.signal(signal.SIGTERM, lambda *_: stop.set("SIGTERM received"))
         # Ctrl-C reaches the whole terminal; the stage answers it by sending SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -190,8 +199,16 @@ def explain(error: Exception) -> PodsquadError:
     if refusal := os_error_of(error):
         return from_os_error(refusal, "running the job")
     if isinstance(error, MemoryError):
-        return InternalError("out of memory", do="lower training.micro_batch_tokens")
-    return InternalError("{}: {}".format(type(error).__name__, error), why="a bug, or a library's refusal")
+        return InternalError(
+            "out of memory",
+            why="the model, its gradients and one micro-batch need more than this machine has left",
+            do="lower training.micro_batch_tokens",
+        )
+    return InternalError(
+        "{}: {}".format(type(error).__name__, error),
+        why="a bug, or a library's refusal",
+        do="report this with the traceback in the runtime's stderr.log",
+    )
 
 
 def _claim_standard_output() -> IO[str]:

@@ -21,7 +21,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError, error_named, hide_secrets
+from podsquad.errors import (
+    TOKEN_VARIABLES,
+    InternalError,
+    PodsquadError,
+    SettingsError,
+    TemporaryError,
+    error_named,
+    hide_secrets,
+)
 from podsquad.runtimes.job import FIGURES, Job
 
 EventHandler = Callable[[Mapping[str, Any]], None]
@@ -74,7 +82,7 @@ def run_job(
                 bufsize=0,
                 start_new_session=True,
                 pass_fds=inherited,
-                env=_environment(work),
+                env=_environment(work, job.verb),
             )
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.ENOMEM):
@@ -135,7 +143,7 @@ def _shown(text: str) -> str:
     return hide_secrets(text).encode("utf-8", "backslashreplace").decode()
 
 
-def _environment(work: Path) -> dict[str, str]:
+def _environment(work: Path, verb: str) -> dict[str, str]:
     # The child must find the podsquad that started it, whatever its working folder or interpreter, and nothing else
     # that lies beside it: where podsquad is installed, those are the libraries of this interpreter, not of the child's.
     home = work / _HOME
@@ -145,7 +153,10 @@ def _environment(work: Path) -> dict[str, str]:
     link.symlink_to(Path(__file__).resolve().parents[1], target_is_directory=True)
     # What the caller has there stays: the Poplar SDK's own script puts poptorch on it.
     path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{path}" if path else str(home), "PYTHONUNBUFFERED": "1"}
+    # A base model may come from the Hub; a prediction reads folders alone, and its weights may be anybody's.
+    withheld = TOKEN_VARIABLES if verb == "predict" else ()
+    environ = {name: value for name, value in os.environ.items() if name not in withheld}
+    return {**environ, "PYTHONPATH": f"{home}{os.pathsep}{path}" if path else str(home), "PYTHONUNBUFFERED": "1"}
 
 
 def _read_events(

@@ -118,7 +118,9 @@ def _rescore(building: Building, champion: Path) -> Any:
     logits = building.work / "champion-logits"
     shutil.rmtree(logits, ignore_errors=True)
     logits.mkdir()
-    _run(building, "predict", {"features": features, "model": champion}, logits)
+    # A published model comes without programs: those of this run fit where the graph is the same.
+    executable = building.inputs["compile"].path
+    _run(building, "predict", {"features": features, "model": champion, "executable": executable}, logits)
     return score_again(building.settings.evaluation, dataset, features, logits)
 
 

@@ -67,6 +67,7 @@ STAGES: dict[StageName, Stage] = {
                 "podsquad.publishing.places",
                 "podsquad.publishing.smoke",
                 "podsquad.publishing.decide",
+                "podsquad.publishing.rescore",
                 "podsquad.publishing.verdicts",
             ),
             libraries=("numpy", "huggingface_hub"),

@@ -19,6 +19,7 @@ DEMO = "demo"  # as features.tokenizer and model.base: the small encoder that sh
 KNOWN_REVISIONS = {"FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b"}
 _REVISIONS = {"features.tokenizer_revision": "features.tokenizer", "model.revision": "model.base"}
 _WORDS = {"features.tokenizer": (DEMO, "train"), "model.base": (DEMO, "scratch")}
+_SAME_IN_EVERY_RUNTIME = ("download", "tokenize")
 
 
 def tokenizer_settings(settings: Settings) -> FeatureSettings:
@@ -45,6 +46,12 @@ def device_in_use(settings: Settings) -> str:
     if settings.runtime.name == "ipu":
         return "cpu" if settings.runtime.emulated else "ipu"
     return resolve_device(settings.runtime.device)
+
+
+def mark_of(settings: Settings, stage: str) -> str:
+    """Return the word that all that is told of a stage says: "emulated" where it was made so, or from what was."""
+    is_emulated = settings.runtime.name == "ipu" and settings.runtime.emulated and stage not in _SAME_IN_EVERY_RUNTIME
+    return "emulated" if is_emulated else ""
 
 
 def resolve_device(device: str) -> str:
@@ -98,7 +105,9 @@ def _content(name: str, value: str) -> Any:
     if os.path.exists(path):  # unlike Path.exists, it takes what cannot be looked at for absent
         if not words and path.is_dir():
             raise InputMissingError(
-                f"{name} names {value}, which is a folder, not a file", do=f"set it with --set {name}=FILE"
+                f"{name} names {value}, which is a folder, not a file",
+                why="its content is one file's, and a folder has none",
+                do=f"set it with --set {name}=FILE",
             )
         return {"sha256": digest_path(path)}
     if words and not names_a_path(value):

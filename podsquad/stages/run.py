@@ -10,11 +10,11 @@ from typing import Any
 
 from podsquad.config.section import StageName
 from podsquad.config.settings import Settings
-from podsquad.errors import DataError, TemporaryError
-from podsquad.reporting import Reporter
+from podsquad.errors import DataError, PodsquadError, TemporaryError
+from podsquad.reporting import Reporter, marked
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.libraries import library_versions
-from podsquad.stages.resolved import key_settings
+from podsquad.stages.resolved import key_settings, mark_of
 from podsquad.stages.runtimes import runtime_libraries, runtime_modules
 from podsquad.stages.stage import Building
 from podsquad.store.artifacts import Artifact, Lookup, Store
@@ -68,6 +68,9 @@ def run_stage(
     names changed meanwhile; nothing half-made is left visible.
     """
     started = time.monotonic()
+    word = mark_of(settings, name)
+    if word:
+        reporter.mark(word)
     stage, store = STAGES[name], Store(settings.store.path, settings.store.lease_seconds)
     ingredients = stage_ingredients(name, settings, {key: artifact.digest for key, artifact in inputs.items()})
     key = key_of(ingredients)
@@ -77,7 +80,11 @@ def run_stage(
         reporter.log(f"{name} runs: {reason}")
 
     def build(output: Path, work: Path, handle: int) -> None:
-        stage.build(Building(settings, inputs, output, work, key, reporter, inherited=(handle,)))
+        try:
+            stage.build(Building(settings, inputs, output, work, key, reporter, inherited=(handle,)))
+        except PodsquadError as error:
+            error.what = marked(word, error.what)
+            raise
         _refuse_changed(name, ingredients["settings"], key_settings(settings, name))
         (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
         record = {"seconds": round(time.monotonic() - started, 3), "reason": reason, "profile": settings.profile}
@@ -107,7 +114,11 @@ def reopen(store: Path, name: StageName, key: str, digest: str) -> Artifact:
     found = Store(store).look_up(name, key, STAGES[name].why_stale)
     if found.artifact is None or found.artifact.digest != digest:
         problem = found.problem or ("is another one" if found.artifact else "is gone")
-        raise TemporaryError(f"the artifact {name}/{key} {problem}", do="run the same command again: it is built again")
+        raise TemporaryError(
+            f"the artifact {name}/{key} {problem}",
+            why="a file of it was changed, or it was removed, after the stage ended",
+            do="run the same command again: it is built again",
+        )
     return found.artifact
 
 

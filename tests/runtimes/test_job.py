@@ -66,19 +66,6 @@ def test_every_event_is_one_json_line() -> None:
     ]
 
 
-def test_a_mark_is_on_every_line_and_decision_after_it() -> None:
-    stream = io.StringIO()
-    events = Events(stream)
-    events.log("before")
-    events.mark("emulated")
-    events.log("hot", "warning")
-    events.decision("batch", 256, "arithmetic")
-    before, line, decision = sent(stream)
-    assert before["message"] == "before"
-    assert (line["message"], line["level"]) == ("emulated: hot", "warning")
-    assert (decision["name"], decision["value"]) == ("emulated batch", 256)
-
-
 def test_progress_is_thinned_but_the_first_and_last_step_pass() -> None:
     stream = io.StringIO()
     events = Events(stream, progress_interval_seconds=1e9)

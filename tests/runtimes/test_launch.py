@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from podsquad.errors import DataError, InternalError, SettingsError, StoppedError, TemporaryError
+from podsquad.errors import TOKEN_VARIABLES, DataError, InternalError, SettingsError, StoppedError, TemporaryError
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
 from tests.runtimes.programs import OBEDIENT, RAW, make_interpreter
@@ -31,8 +31,8 @@ class Bench:
         self.folder = folder
         self.events: list[dict[str, Any]] = []
 
-    def job(self, **settings: Any) -> Job:
-        return Job("train", {}, str(self.work), str(self.work), settings)
+    def job(self, verb: str = "train", **settings: Any) -> Job:
+        return Job(verb, {}, str(self.work), str(self.work), settings)
 
     def run(
         self,
@@ -333,6 +333,16 @@ def test_no_token_is_in_what_a_runtime_says_or_leaves(bench: Bench, monkeypatch:
         {"event": "decision", "name": "token", "value": "***", "reason": "of the environment", "number": 3},
     ]
     assert (bench.work / "train.stderr.log").read_bytes() == b"\xff *** and more"
+
+
+@pytest.mark.parametrize("variable", TOKEN_VARIABLES)
+@pytest.mark.parametrize(("verb", "is_given"), [("train", True), ("compile", True), ("predict", False)])
+def test_a_prediction_is_given_no_token(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, variable: str, verb: str, is_given: bool
+) -> None:
+    monkeypatch.setenv(variable, "a-token-of-no-known-form")
+    bench.run(RAW + f"say(event='log', is_given={variable!r} in os.environ)", verb=verb)
+    assert bench.events == [{"event": "log", "is_given": is_given}]
 
 
 def test_words_that_are_no_text_reach_the_log_as_escapes(bench: Bench) -> None:

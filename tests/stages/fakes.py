@@ -26,6 +26,7 @@ class Told:
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     steps: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+    word: str = ""
 
     def log(self, message: str, level: str = "info") -> None:
         """Keep a line."""
@@ -34,6 +35,10 @@ class Told:
     def progress(self, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         """Keep a step."""
         self.steps.append((done, total, dict(figures or {})))
+
+    def mark(self, word: str) -> None:
+        """Keep the mark."""
+        self.word = word
 
 
 @dataclass

@@ -11,6 +11,7 @@ import pytest
 
 from podsquad.config.load import load_settings
 from podsquad.config.section import StageName
+from podsquad.publishing import rescore
 from podsquad.publishing.folder import FolderTarget
 from podsquad.runtimes.job import Job
 from podsquad.stages import builders
@@ -114,6 +115,20 @@ def test_evaluate_predicts_into_an_empty_folder_at_every_attempt(
     assert [job.verb for job in jobs] == ["predict", "predict"]
     assert jobs[0].inputs == {"features": str(tmp_path / "tokenize"), "model": str(tmp_path / "train")}
     assert scored == [tmp_path / "work" / "logits"] * 2
+
+
+def test_a_champion_is_run_with_this_run_s_executable(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescore, "features_for", lambda *given, log: given[2])
+    monkeypatch.setattr(rescore, "score_again", lambda settings, *folders: folders)
+    made = building(tmp_path, "download", "tokenize", "compile", "train")
+    for _ in range(2):  # the second finds what the first left in the work folder
+        scored = builders._rescore(made, tmp_path / "champion")
+    assert scored == (tmp_path / "download", tmp_path / "tokenize", made.work / "champion-logits")
+    assert [job.verb for job in jobs] == ["predict", "predict"]
+    folders = {"features": "tokenize", "model": "champion", "executable": "compile"}
+    assert jobs[1].inputs == {name: str(tmp_path / folder) for name, folder in folders.items()}
 
 
 def test_a_verdict_is_stale_when_its_target_is_gone(tmp_path: Path) -> None:

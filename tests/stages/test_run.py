@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from podsquad.config.section import STAGE_NAMES
+from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.errors import InputMissingError, TemporaryError
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.run import explain, reopen, run_stage, stage_ingredients
 from podsquad.stages.stage import Building
-from podsquad.store.artifacts import Lookup, Store
+from podsquad.store.artifacts import Artifact, Lookup, Store
 from podsquad.store.keys import key_of
 from tests.stages.fakes import FakeStages, Told
 
@@ -33,6 +34,47 @@ def test_a_stage_runs_once_and_says_so(fake_stages: FakeStages) -> None:
     assert (again.is_reused, again.reason, again.artifact) == (True, "unchanged", outcome.artifact)
     assert told.lines == [("info", f"download reuses {outcome.artifact.key}")]
     assert fake_stages.ran == ["download"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "marked"),
+    [
+        ({"runtime__name": "ipu", "runtime__emulated": True}, ["compile", "train", "evaluate", "publish"]),
+        ({"runtime__name": "ipu"}, []),
+        ({"runtime__emulated": True}, []),
+    ],
+    ids=["emulated", "IPUs", "torch"],
+)
+def test_what_an_emulation_has_part_in_is_told_with_that_word(
+    fake_stages: FakeStages, runtime: dict[str, Any], marked: list[str]
+) -> None:
+    settings, told = fake_stages.settings(**runtime), {name: Told() for name in STAGE_NAMES}
+    artifacts: dict[StageName, Artifact] = {}
+    for name, reporter in told.items():
+        inputs = {each: artifacts[each] for each in STAGES[name].inputs}
+        artifacts[name] = run_stage(name, settings, inputs, reporter=reporter).artifact
+    assert [name for name, reporter in told.items() if reporter.word == "emulated"] == marked
+    assert {reporter.word for name, reporter in told.items() if name not in marked} == {""}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "told"),
+    [({"runtime__name": "ipu", "runtime__emulated": True}, "emulated: too hot"), ({}, "too hot")],
+    ids=["emulated", "torch"],
+)
+def test_what_fails_in_an_emulation_is_told_with_that_word_too(
+    fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch, runtime: dict[str, Any], told: str
+) -> None:
+    def fail(building: Building) -> None:
+        raise TemporaryError("too hot", why="July", do="wait")
+
+    monkeypatch.setitem(STAGES, "compile", replace(STAGES["compile"], build=fail))
+    settings = fake_stages.settings(**runtime)
+    dataset = run_stage("download", settings, {}, reporter=Told()).artifact
+    features = run_stage("tokenize", settings, {"download": dataset}, reporter=Told()).artifact
+    with pytest.raises(TemporaryError) as caught:
+        run_stage("compile", settings, {"tokenize": features}, reporter=Told())
+    assert str(caught.value) == f"{told}\nWhy: July\nDo: wait"
 
 
 def test_a_builder_gets_its_key_inputs_and_folders(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
         raise InternalError(
             f"compiling ended well, but left {num_there} programs, not {NUM_PROGRAMS}",
             why="one for training and one for prediction were asked for",
+            do="report this with the log as a defect of podsquad",
         )
     events.decision(
         "programs", made, "compiled anew for an offline target" if made else "all were in an earlier executable"
@@ -94,9 +95,17 @@ def _compile(work: PodWork, model: Any, config: Any, programs: Path) -> None:
         )
     except SystemExit as end:
         if end.code not in (0, None):
-            raise InternalError(f"the trainer ended with {end.code!r} while it had to compile") from end
+            raise InternalError(
+                f"the trainer ended with {end.code!r} while it had to compile",
+                why="optimum-graphcore ends the interpreter with 0 when all is compiled",
+                do="look at the lines above it in the runtime's stderr.log",
+            ) from end
         return
-    raise InternalError("the trainer was asked to compile and came back", why="it was expected to end the interpreter")
+    raise InternalError(
+        "the trainer was asked to compile and came back",
+        why="it was expected to end the interpreter",
+        do="install optimum-graphcore 0.7.1, as constraints-ipu.txt has it",
+    )
 
 
 def _tell(events: Events, plan: Any, work: PodWork) -> None:

@@ -77,7 +77,11 @@ def write_model(model: Any, tokenizer: Path, folder: Path) -> None:
     ``model`` must not be parallelized. The weights keep their dtype. Raises InputMissingError without a tokenizer.
     """
     if not tokenizer.is_dir():
-        raise InputMissingError(f"the features hold no tokenizer: {tokenizer} is not there")
+        raise InputMissingError(
+            f"the features hold no tokenizer: {tokenizer} is not there",
+            why="a model is published with the tokenizer of its features",
+            do="run again with --refresh tokenize",
+        )
     folder.mkdir(parents=True)
     weights = {name: parameter.detach().contiguous() for name, parameter in model.named_parameters()}
     config = model.config.to_dict()

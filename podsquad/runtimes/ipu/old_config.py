@@ -80,7 +80,9 @@ def read_ipu_config(path: str | Path, pod: str) -> tuple[dict[str, Any], list[st
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputMissingError(
-            f"ipu.config_file {path} cannot be read: {error.strerror or error}", do="check ipu.config_file"
+            f"ipu.config_file {path} cannot be read: {error.strerror or error}",
+            why="it is not there, or this user may not read it",
+            do="check ipu.config_file",
         ) from error
     except ValueError as error:
         raise _refused(path, f"it is not JSON: {error}") from error
@@ -135,5 +137,6 @@ def _checked(path: str | Path, name: str, value: Any) -> Any:
 def _refused(path: str | Path, problem: str) -> SettingsError:
     return SettingsError(
         f"ipu.config_file {path} cannot be used: {problem}",
+        why="an ipu_config.json as optimum-graphcore writes it is expected",
         do="correct it, or leave ipu.config_file out and set the fields of the section ipu",
     )

@@ -29,10 +29,18 @@ def copy_programs(artifact: Path, key: str, work: Path) -> Path:
             why="it was made for other settings, or lost a part",
             do="run again with --refresh compile",
         )
-    copy = work / PROGRAMS_FOLDER
-    shutil.rmtree(str(copy), ignore_errors=True)
-    shutil.copytree(str(source), str(copy))
+    copy = no_programs(work)
+    for path in source.iterdir():
+        shutil.copyfile(str(path), str(copy / path.name))
     return copy
+
+
+def no_programs(work: Path) -> Path:
+    """Return an empty folder, in ``work``, for programs."""
+    folder = work / PROGRAMS_FOLDER
+    shutil.rmtree(str(folder), ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def hand_on_programs(artifact: Path, key: str, target: Path) -> None:

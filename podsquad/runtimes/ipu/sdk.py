@@ -19,7 +19,12 @@ from podsquad.runtimes.emulator import PACKAGES
 from podsquad.runtimes.ipu.pod import POD_IPUS
 
 # torch that each SDK's poptorch was built for; its wheel refuses others by crashing.
-_TORCH_OF_SDK = {"3.4": "2.0.1", "3.3": "2.0.1", "3.2": "1.13.1", "3.0": "1.10.0", "2.6": "1.10.0", "2.5": "1.10.0"}
+# Source: the versions in PopTorch's user guide, "Installation". Older ones are left out: before 2.4 AdamW without bias
+# correction was what it says.
+_TORCH_OF_SDK = {
+    "3.4": "2.0.1", "3.3": "2.0.1", "3.2": "1.13.1", "3.1": "1.13.0",
+    "3.0": "1.10.0", "2.6": "1.10.0", "2.5": "1.10.0", "2.4": "1.10.0",
+}  # fmt: skip
 NO_SDK_WHY = "poptorch comes with Graphcore's Poplar SDK; no package index has it"
 NO_SDK_DO = (
     "run inside docker/ipu.Dockerfile's image, or set runtime.python to an interpreter with the SDK 3.3 or 3.4 and "

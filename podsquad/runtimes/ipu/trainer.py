@@ -62,7 +62,11 @@ class PodTrainer(IPUTrainer):  # type: ignore[misc]
         """Return the loader of the sampler's rows; a step's batch is the product of the plan."""
         sampler = self._sampler
         if sampler is None:
-            raise InternalError("this trainer was made to predict, not to train")
+            raise InternalError(
+                "this trainer was made to predict, not to train",
+                why="it was given no order of samples",
+                do="report this with the log as a defect of podsquad",
+            )
         return poptorch.DataLoader(
             self.opts,
             Rows(sampler.num_features),
@@ -153,7 +157,11 @@ class PodTrainer(IPUTrainer):  # type: ignore[misc]
     @property
     def _saved(self) -> Checkpoint:
         if self._checkpoint is None:
-            raise InternalError("the trainer goes on from a checkpoint that it was not given")
+            raise InternalError(
+                "the trainer goes on from a checkpoint that it was not given",
+                why="optimum-graphcore asks for one only where it was told to go on from it",
+                do="report this with the log as a defect of podsquad",
+            )
         return self._checkpoint
 
 

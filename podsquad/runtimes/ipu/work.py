@@ -16,7 +16,7 @@ from podsquad.errors import SettingsError
 from podsquad.runtimes.ipu.checks import check_plan, raise_first_failure
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.old_config import resolve_ipu
-from podsquad.runtimes.ipu.plan import graph_key
+from podsquad.runtimes.ipu.plan import graph_of
 from podsquad.runtimes.ipu.pod import ModelSizes, PodPlan
 from podsquad.runtimes.ipu.sdk import Sdk, load_sdk
 from podsquad.runtimes.job import Events, Job
@@ -41,8 +41,7 @@ class PodWork:
         """
         sdk = load_sdk(job.settings["runtime"], job.settings["ipu"])
         if sdk.is_emulated:
-            events.mark("emulated")
-            events.log("no IPU is used; times are this CPU's, never an IPU's")
+            events.log("poptorch is emulated: no IPU is used, and times are this CPU's, never an IPU's")
         settings = dict(job.settings)
         settings["ipu"], notes = resolve_ipu(settings["ipu"])
         for note in notes:
@@ -85,9 +84,9 @@ class PodWork:
             )
         )
 
-    def graph_key(self, config: Any) -> str:
-        """Return the key of the programs for the model of that config."""
-        return graph_key(self.plan, self.settings, self.layout, config.to_dict(), self.sdk.versions["poptorch"])
+    def graph(self, config: Any) -> dict[str, Any]:
+        """Return what shapes the programs for the model of that config."""
+        return graph_of(self.plan, self.settings, self.layout, config.to_dict(), self.sdk.versions["poptorch"])
 
     def features(self, split: str) -> Features:
         """Return a split of the features."""

@@ -1,4 +1,7 @@
-"""``poptorch`` as a fixture: the real one where it is installed, else the emulator's, gone again after this folder."""
+"""``poptorch`` as a fixture: the real one where it is installed, else the emulator's, gone again after this folder.
+
+Where a real one is installed the contract alone runs: the other files of this folder are about the emulation.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,29 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from podsquad.runtimes.emulator import PACKAGES
+
+HERE = Path(__file__).parent
+
+
+def _is_real_installed() -> bool:
+    found = importlib.util.find_spec("poptorch")
+    return found is not None and PACKAGES not in Path(found.origin or "").parents
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say why tests of the emulation do not run where a real poptorch is."""
+    if not _is_real_installed():
+        return
+    for item in items:
+        folders = Path(str(item.fspath)).parents
+        if HERE in folders and HERE / "contract" not in folders:
+            item.add_marker(pytest.mark.skip(reason="a real poptorch is installed: this test is about the emulation"))
 
 
 def _ours(name: str) -> bool:
@@ -21,7 +42,7 @@ def _ours(name: str) -> bool:
 @pytest.fixture(scope="package")
 def poptorch() -> Iterator[ModuleType]:
     """Import poptorch; what the emulator put on the path and among the modules does not reach other tests."""
-    if importlib.util.find_spec("poptorch") is not None:
+    if _is_real_installed():
         yield importlib.import_module("poptorch")
         return
     sys.path.insert(0, str(PACKAGES))
@@ -42,6 +63,5 @@ def released_devices() -> None:
 @pytest.fixture
 def emulator(poptorch: ModuleType) -> ModuleType:
     """Give the emulation, for tests of what a real poptorch does not have."""
-    if "emulated" not in poptorch.__version__:
-        pytest.skip("a real poptorch is installed: this test is about the emulation")
+    assert "emulated" in poptorch.__version__
     return poptorch

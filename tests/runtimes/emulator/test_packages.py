@@ -68,6 +68,31 @@ for name in {name.partition(".")[0] for name in set(sys.modules) - before}:
     assert done.stderr.count("an emulation on this machine's CPU") == 1
 
 
+def suite(*paths: str, real: Path) -> subprocess.CompletedProcess[str]:
+    """Run tests of this folder where a package of the name poptorch is installed."""
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "--confcutdir"]
+    return subprocess.run(
+        [*command, *("tests/runtimes/emulator/" + path for path in ("", *paths))],
+        cwd=root,
+        env={**os.environ, "PYTEST_ADDOPTS": "", "PYTHONPATH": f"{root}{os.pathsep}{real}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_where_a_real_poptorch_is_the_contract_alone_runs_and_against_that(tmp_path: Path) -> None:
+    (tmp_path / "poptorch.py").write_text('__version__ = "3.3.0"\n')
+    others = suite("test_fusion.py", "test_packages.py", "test_precision.py", real=tmp_path)
+    assert others.returncode == 0, others.stdout + others.stderr
+    assert "a real poptorch is installed: this test is about the emulation" in others.stdout
+    assert "passed" not in others.stdout
+    contract = suite("contract/test_surface.py::test_an_ipu_is_of_a_generation_that_is_known", real=tmp_path)
+    assert "module 'poptorch' has no attribute 'ipuHardwareVersion'" in contract.stdout
+
+
 def test_every_executable_says_emulated(emulator: ModuleType, tmp_path: Path) -> None:
     wanted = options(emulator)
     wanted.enableExecutableCaching(str(tmp_path))

@@ -16,7 +16,7 @@ from tests.runtimes.ipu.made_up import IPU_PYTHON, ROOT
 
 pytestmark = pytest.mark.ipu
 PROGRAM = """
-import json, sys
+import json, sys, types
 from pathlib import Path
 from podsquad.runtimes.ipu.sdk import load_sdk
 sections = json.loads(sys.argv[1])
@@ -24,14 +24,19 @@ load_sdk(sections["runtime"], sections["ipu"])
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.pod import PodPlan
 from podsquad.runtimes.ipu.pod_config import make_arguments, make_pod_config
+popdist = types.ModuleType("popdist")  # one of four processes: a replica of its own, and a seed
+popdist.poptorch = types.ModuleType("popdist.poptorch")
+popdist.poptorch.configureOptions = lambda options: options.replicationFactor(1).randomSeed(42)
+sys.modules.update({"popdist": popdist, "popdist.poptorch": popdist.poptorch})
 plan = PodPlan.of(sections["ipu"], sections["training"]["batch_size"])
-seed = sections["training"]["seed"]
-config = make_pod_config(plan, sections["ipu"], seed=seed, programs=Path(sys.argv[2]), instance=Instance(0, 1))
+seed, instance = sections["training"]["seed"], Instance(0, int(sys.argv[3]))
+config = make_pod_config(plan, sections["ipu"], seed=seed, programs=Path(sys.argv[2]), instance=instance)
 arguments = make_arguments(plan, sections, folder=Path(sys.argv[2]), compile_only=False)
 told = {}
 for name, for_inference in (("training", False), ("inference", True)):
     options = config.to_options(for_inference=for_inference, compile_only=False)
-    told[name] = [options.toDict()["random_seed"], options._Popart.options["enableStochasticRounding"]]
+    told[name] = [options.toDict()["random_seed"], options._Popart.options["enableStochasticRounding"],
+                  options.replication_factor]
 names = [name for name in vars(config) if isinstance(getattr(config, name), (bool, int, float, str, list))]
 print(json.dumps({
     "config": {name: getattr(config, name) for name in names}, "options": told, "arguments": arguments.to_dict(),
@@ -71,11 +76,11 @@ ARGUMENTS = {
 }
 
 
-def told(folder: Path, **changes: Any) -> dict[str, Any]:
+def told(folder: Path, num_instances: int = 1, **changes: Any) -> dict[str, Any]:
     given = {name.replace("__", "."): value for name, value in changes.items()}
     sections = runtime_sections(load_settings("pod16", {"runtime.emulated": True, **given}).settings)
     done = subprocess.run(
-        [str(IPU_PYTHON), "-c", PROGRAM, json.dumps(sections), str(folder)],
+        [str(IPU_PYTHON), "-c", PROGRAM, json.dumps(sections), str(folder), str(num_instances)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -90,10 +95,15 @@ def test_the_reference_s_configuration_and_recipe(tmp_path: Path) -> None:
     made = told(tmp_path)
     assert {name: made["config"][name] for name in CONFIG} == CONFIG
     assert {name: made["arguments"][name] for name in ARGUMENTS} == ARGUMENTS
-    assert made["options"] == {"training": [1984, True], "inference": [1984, False]}
+    assert made["options"] == {"training": [1984, True, 4], "inference": [1984, False, 4]}
 
 
 @pytest.mark.parametrize(("seed", "rounding"), [(0, True), (1984, False)])
 def test_seed_0_and_rounding_to_nearest_reach_the_device(seed: int, rounding: bool, tmp_path: Path) -> None:
     options = told(tmp_path, training__seed=seed, ipu__stochastic_rounding=rounding)["options"]
-    assert options == {"training": [seed, rounding], "inference": [seed, False]}
+    assert options == {"training": [seed, rounding, 4], "inference": [seed, False, 4]}
+
+
+def test_one_of_several_processes_has_its_share_of_the_replicas_and_the_seed_of_all(tmp_path: Path) -> None:
+    options = told(tmp_path, num_instances=4)["options"]
+    assert options == {"training": [1984, True, 1], "inference": [1984, False, 4]}

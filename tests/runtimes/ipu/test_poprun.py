@@ -15,7 +15,29 @@ from podsquad.config.settings import Settings
 from podsquad.pod import launcher_command, pod_plan
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.rows import StepSampler
+from podsquad.stages import builders
+from podsquad.stages.stage import Building
+from podsquad.store.artifacts import Artifact
+from tests.runtimes.programs import RAW, make_interpreter
+from tests.stages.fakes import Told
 
+# Starts the program once per instance, as Open MPI does: each knows its rank, the first one's words come marked.
+POPRUN = """#!/bin/sh
+printf '%s\\n' "$@" > "$SAID_TO_POPRUN"
+while [ "${1#--}" != "$1" ]; do shift 2; done
+export OMPI_COMM_WORLD_SIZE=4
+for rank in 3 2 1; do OMPI_COMM_WORLD_RANK=$rank "$@" < /dev/null > /dev/null; done
+echo "poprun has something to say"
+OMPI_COMM_WORLD_RANK=0 "$@" | sed 's/^/[1,0]<stdout>:/'
+"""
+PROGRAM = """
+from pathlib import Path
+from podsquad.runtimes.ipu.instances import Instance
+instance = Instance.of_this_process()
+(Path(job["output"]) / f"{job['verb']} {instance.index} of {instance.count}").touch()
+say(event="log", level="info", message=f"instance {instance.index}")
+say(event="progress", step=1, total_steps=9)
+"""
 FOUR_HOSTS = {"ipu.pod": "pod64", "ipu.ipus_per_host": 16, "training.batch_size": 1024}
 
 
@@ -84,3 +106,28 @@ print(bool(select.select([0], [], [], 0.0)[0]))
         check=True,
     )
     assert told.stdout.strip() == str(has_ended)
+
+
+@pytest.mark.parametrize("verb", ["compile", "train"])
+def test_a_stage_starts_the_program_under_poprun_once_per_host(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poprun, said = tmp_path / "bin/poprun", tmp_path / "said"
+    poprun.parent.mkdir()
+    poprun.write_text(POPRUN)
+    poprun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{poprun.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SAID_TO_POPRUN", str(said))
+    python = make_interpreter(tmp_path, RAW + PROGRAM)
+    given = settings(runtime__python=python, runtime__exclusive="never", store__path=tmp_path / "store")
+    for name in ("output", "work"):
+        (tmp_path / name).mkdir()
+    inputs: Any = {name: Artifact(name, "k", "d", tmp_path / name, 1) for name in ("tokenize", "compile")}
+    told = Told()
+    building = Building(given, inputs, tmp_path / "output", tmp_path / "work", "k", told)
+    getattr(builders, f"build_{verb}")(building)
+    program = [str(python), "-m", "podsquad.runtimes.ipu", str(tmp_path / f"work/{verb}.job.json")]
+    assert said.read_text().splitlines() == launcher_command(given, verb)[1:] + program
+    assert sorted(path.name for path in (tmp_path / "output").iterdir()) == [f"{verb} {n} of 4" for n in range(4)]
+    assert told.lines == [("debug", "poprun has something to say"), ("info", "instance 0")]
+    assert told.steps == [(1, 9, {})]

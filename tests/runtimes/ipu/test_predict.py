@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from transformers import RobertaForQuestionAnswering
 
 from podsquad.data.arrow import Features
-from podsquad.errors import DataError
+from podsquad.errors import DataError, SettingsError
 from tests.runtimes.ipu.made_up import Desk, tiny_settings
 
 pytestmark = pytest.mark.ipu
@@ -42,3 +44,46 @@ def test_a_model_without_programs_of_this_graph_is_refused(desk: Desk, executabl
     model = desk.train(tiny_settings(training__epochs=1), executables["float16"])
     with pytest.raises(DataError, match="holds no programs of the graph"):
         desk.run("predict", tiny_settings(ipu__inference_micro_batch=1), model=model)
+
+
+def published(model: Path, folder: Path) -> Path:
+    """Return a folder with a model as a target holds it: without programs."""
+    shutil.copytree(model / "model", folder / "model")
+    return folder
+
+
+def logits_of(output: Path) -> list[np.ndarray]:
+    return [np.load(output / f"{name}_logits.npy", allow_pickle=False) for name in ("start", "end")]
+
+
+def test_a_published_model_runs_with_the_programs_of_an_executable_of_its_graph(
+    desk: Desk, executables: dict[str, Path]
+) -> None:
+    settings = tiny_settings(training__epochs=1)
+    model = desk.train(settings, executables["float16"])
+    own = logits_of(desk.run("predict", settings, model=model))
+    shutil.rmtree(desk.root / "predict")
+    champion = published(model, desk.root / "champion")
+    again = logits_of(desk.run("predict", settings, model=champion, executable=executables["float16"]))
+    assert all(np.array_equal(one, other) for one, other in zip(own, again, strict=True))
+    assert [line for line in desk.told("log", "message") if "compiled" in line] == []
+
+
+def test_a_published_model_of_another_graph_gets_a_program_of_its_own_if_it_fits(
+    desk: Desk, executables: dict[str, Path]
+) -> None:
+    settings = tiny_settings(training__epochs=1)
+    model = desk.train(settings, executables["float16"])
+    own = logits_of(desk.run("predict", settings, model=model))
+    shutil.rmtree(desk.root / "predict")
+    champion = published(model, desk.root / "champion")
+    config = champion / "model/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_dropout_prob": 0.3}))
+    again = logits_of(desk.run("predict", settings, model=champion, executable=executables["float16"]))
+    assert all(np.array_equal(one, other) for one, other in zip(own, again, strict=True))
+    (line,) = [line for line in desk.told("log", "message") if "compiled" in line]
+    assert line.endswith("whose own is compiled now: config.hidden_dropout_prob is 0.1, not 0.3")
+    shutil.rmtree(desk.root / "predict")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 2}))
+    with pytest.raises(SettingsError, match="but the model has 2"):
+        desk.run("predict", settings, model=champion, executable=executables["float16"])

@@ -15,7 +15,16 @@ IPU = {"pod": "pod16", "bias_correction": True}
 
 @pytest.mark.parametrize(
     ("poptorch", "torch", "sdk"),
-    [("3.3.0+113432_960e9c294b", "2.0.1+cpu", "3.3"), ("3.4.0", "2.0.1", "3.4"), ("3.2.1", "1.13.1+cpu", "3.2")],
+    [
+        ("3.4.0", "2.0.1", "3.4"),
+        ("3.3.0+113432_960e9c294b", "2.0.1+cpu", "3.3"),
+        ("3.2.1", "1.13.1+cpu", "3.2"),
+        ("3.1.0", "1.13.0", "3.1"),
+        ("3.0.0+86945_163b7ce462", "1.10.0+cpu", "3.0"),
+        ("2.6.0", "1.10.0", "2.6"),
+        ("2.5.0", "1.10.0", "2.5"),
+        ("2.4.0+40669_a9a7e4d6a4", "1.10.0+cpu", "2.4"),
+    ],
 )
 def test_versions_that_fit(poptorch: str, torch: str, sdk: str) -> None:
     assert check_versions(poptorch, torch) == sdk
@@ -27,9 +36,10 @@ def test_another_torch_is_refused_with_the_one_that_fits() -> None:
     assert "torch==2.0.1" in caught.value.do
 
 
-def test_an_unknown_sdk_is_refused() -> None:
+@pytest.mark.parametrize("poptorch", ["9.9.0", "2.3.0"], ids=["unknown", "before the bias correction"])
+def test_another_sdk_is_refused(poptorch: str) -> None:
     with pytest.raises(SettingsError, match="of no SDK that podsquad knows"):
-        check_versions("9.9.0", "2.0.1")
+        check_versions(poptorch, "1.10.0")
 
 
 def test_without_an_sdk_both_ways_out_are_named() -> None:

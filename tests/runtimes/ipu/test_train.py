@@ -48,15 +48,14 @@ def test_steps_rates_order_and_ledger_are_the_recipe_s(desk: Desk, executables: 
     for step in range(6):
         order = epoch_order(settings.training.seed, step // 2, len(features))
         rows = order[step % 2 * BATCH :][:BATCH]
-        ledger.enter(rows, features.question_index[rows])
+        ledger.enter(rows, features.question_hash[rows])
     made = json.loads((model / "training.json").read_text())
     assert made["ledger"] == ledger.digest
     assert made["emulated"] is True
     assert made["device"] == "ipu (emulated)"
     assert made["mean_loss"] == pytest.approx(float(np.mean([entry["loss"] for entry in steps])))
     assert "emulated" in json.loads((model / "record/training.json").read_text())["device_name"]
-    assert desk.told("log", "message")
-    assert all("emulated" in line for line in desk.told("log", "message") + desk.told("decision", "name"))
+    assert desk.told("log", "message")[0].startswith("poptorch is emulated")
 
 
 def test_the_model_loads_in_plain_transformers_with_the_weights_that_were_trained(
@@ -124,7 +123,7 @@ def test_seeds_are_honoured_zero_among_them(desk: Desk, tmp_path: Path) -> None:
 
 def test_a_training_that_has_to_compile_says_so(desk: Desk, executables: dict[str, Path], tmp_path: Path) -> None:
     model = desk.train(tiny_settings(training__epochs=1), executables["float16"])
-    assert "emulated: the program comes from the executable: nothing was compiled" in desk.told("log", "message")
+    assert "the program comes from the executable: nothing was compiled" in desk.told("log", "message")
     assert json.loads((model / "record/training.json").read_text())["programs_compiled"] == 0
     plan = json.loads((executables["float16"] / "plan.json").read_text())
     lost = tmp_path / "lost"
