@@ -26,6 +26,8 @@ ADDRESS = "127.0.0.1"
 MOST_BODY_BYTES = 4 * 2**20
 _MOST_DISCARDED_BYTES = 64 * 2**20
 _REQUEST_SECONDS = 30.0  # for a request to arrive: nobody holds a thread by sending nothing
+_EXPECTED = "a question is asked as the page asks it: question and context, both texts, in one object"
+_SEND = 'send {"question": "...", "context": "..."}, or ask on the page'
 _PAGE = Path(__file__).with_name("ask_page.html")
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -57,6 +59,7 @@ class AskServer(ThreadingHTTPServer):
         except OSError as error:
             raise SettingsError(
                 f"cannot listen on port {port}: {error.strerror or error}",
+                why="another program listens there, or this user may not",
                 do="give another, or --port 0 for a free one",
             ) from error
         self.hosts = frozenset(f"{name}:{self.server_port}" for name in (ADDRESS, "localhost"))
@@ -122,7 +125,13 @@ class _Handler(BaseHTTPRequestHandler):
         except PodsquadError as error:
             said, status = _told(error), HTTPStatus.INTERNAL_SERVER_ERROR
         except Exception as error:
-            said = _told(InternalError(f"{type(error).__name__}: {error}", do="podsquad did not foresee this: a bug"))
+            said = _told(
+                InternalError(
+                    f"{type(error).__name__}: {error}",
+                    why="podsquad did not foresee this: a bug",
+                    do="report this with the question and the text",
+                )
+            )
             status = HTTPStatus.INTERNAL_SERVER_ERROR
         self._send_json(status, said)
 
@@ -149,7 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
         return body if len(body) == int(length) else None  # the browser has gone
 
     def _refuse(self, status: HTTPStatus, what: str, do: str = "") -> None:
-        self._send_json(status, _told(SettingsError(what, do=do)))
+        why = "this server answers what its own page asks, and nothing else"
+        self._send_json(status, _told(SettingsError(what, why=why, do=do or f"open {self.server.url} in a browser")))
         # A connection closed with bytes unread is reset, and the browser would not see why.
         self.connection.shutdown(socket.SHUT_WR)
         left = _MOST_DISCARDED_BYTES
@@ -180,9 +190,11 @@ def parse_request(body: bytes) -> tuple[str, str]:
         value = json.loads(body)
         question, context = value["question"], value["context"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise DataError(f"what was sent is no question and text in JSON: {type(error).__name__}") from error
+        raise DataError(
+            f"what was sent is no question and text in JSON: {type(error).__name__}", why=_EXPECTED, do=_SEND
+        ) from error
     if not isinstance(question, str) or not isinstance(context, str):
-        raise DataError("the question or the text is no text in JSON")
+        raise DataError("the question or the text is no text in JSON", why=_EXPECTED, do=_SEND)
     return question, context
 
 

@@ -17,8 +17,7 @@ from filelock import FileLock, Timeout
 
 from podsquad.canary_reference import Reference, read_history
 from podsquad.errors import TemporaryError, from_os_error
-from podsquad.history import training_record
-from podsquad.publishing.receipt import STAGES, StageRecord, hardware_of, read_stage_record
+from podsquad.publishing.receipt import STAGES, StageRecord, hardware_of, read_stage_record, training_record
 from podsquad.store.keys import differences
 
 SCRATCH = ".canary"  # inside the store, so on a disk that is meant to hold models

@@ -10,9 +10,16 @@ from typing import Any
 
 from podsquad.config.settings import Settings
 from podsquad.errors import DataError, InputMissingError, PodsquadError
-from podsquad.history import training_record
 from podsquad.publishing.places import target_of
-from podsquad.publishing.receipt import STAGES, Receipt, StageRecord, hardware_of, read_receipt, read_stage_record
+from podsquad.publishing.receipt import (
+    STAGES,
+    Receipt,
+    StageRecord,
+    hardware_of,
+    read_receipt,
+    read_stage_record,
+    training_record,
+)
 from podsquad.stages.resolved import key_settings
 from podsquad.store.artifacts import MANIFEST_FILE
 from podsquad.store.durable import canonical_json, encode_json

@@ -1,4 +1,6 @@
-"""The ``podsquad`` command. Nothing heavy is imported before a verb needs it; only ``run`` imports Prefect.
+"""The ``podsquad`` command. Nothing heavy is imported before a verb needs it.
+
+Only ``run`` imports Prefect, and a verb that needs the Hub's token where ``publish.token_block`` says that it is there.
 
 Exit codes: 0 done; 1 the answer is no (verify found a difference, run --strict kept the champion, run --canary
 drifted); 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be used, 74 disk full,
@@ -10,6 +12,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -96,7 +100,7 @@ def runs(profile: ProfileOption = None, set_: SetOption = None, json: JsonOption
     from podsquad.command.publications import show_history
 
     settings, _ = _settings(profile, set_)
-    show_history(settings, as_json=json)
+    show_history(settings, token=lambda: _token(settings), as_json=json)
 
 
 @app.command()
@@ -111,7 +115,7 @@ def rollback(
     from podsquad.command.publications import roll_back
 
     settings, _ = _settings(profile, set_)
-    roll_back(settings, to, reason, as_json=json)
+    roll_back(settings, to, reason, token=lambda: _token(settings), as_json=json)
 
 
 @app.command()
@@ -137,6 +141,9 @@ def ask(
     context_file: Annotated[Path | None, typer.Option(help="A file with that text.")] = None,
     interactive: Annotated[bool, typer.Option("--interactive", help="Ask one question after another.")] = False,
     questions: Annotated[Path | None, typer.Option(help="Answer a file: SQuAD v1.1 JSON, also .gz.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='Write its answers there in the official form: {"id": "text"}.')
+    ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Show a page on this machine to ask in.")] = False,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The page's; nothing or 0: a free one.")] = None,
     model: Annotated[Path | None, typer.Option(help="A model's folder; nothing: what the profile published.")] = None,
@@ -150,12 +157,14 @@ def ask(
     settings, _ = _settings(profile, set_)
     ask_in_one_way(
         model,
-        settings.publish,
+        settings,
+        token=lambda: _token(settings),
         question=question,
         context=context,
         context_file=context_file,
         interactive=interactive,
         questions=questions,
+        predictions=predictions,
         serve=serve,
         port=port,
         as_json=json,
@@ -204,7 +213,8 @@ def gc(
     from podsquad.command.gc import collect
 
     settings, _ = _settings(profile, set_)
-    collect(settings, keep=keep, days=days, dry_run=dry_run, as_json=json)
+    with _token(settings):
+        collect(settings, keep=keep, days=days, dry_run=dry_run, as_json=json)
 
 
 @app.command()
@@ -248,6 +258,21 @@ def _run_canary_flow(parameters: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
+@contextmanager
+def _token(settings: Settings) -> Iterator[None]:
+    """Let HF_TOKEN be what the Prefect Secret block that the settings name holds, for a verb that is no run."""
+    if settings.publish.target != "hub" or not settings.publish.token_block:
+        yield
+        return
+    from podsquad.command.run import prepare_prefect
+
+    prepare_prefect(os.environ)
+    from tasks.hub_token import hub_token
+
+    with hub_token(settings.publish.token_block):
+        yield
+
+
 def _settings(profile: str | None, assignments: list[str] | None) -> tuple[Settings, dict[str, str]]:
     from podsquad.config.load import load_settings, parse_overrides
 
@@ -260,7 +285,11 @@ def _stages(names: list[str] | None) -> list[StageName]:
 
     known = {str(name): name for name in STAGE_NAMES}
     if unknown := [name for name in names or () if name not in known]:
-        raise SettingsError(f"there is no stage {unknown[0]!r}", do="choose from: " + ", ".join(known))
+        raise SettingsError(
+            f"there is no stage {unknown[0]!r}",
+            why="--refresh takes the names of the six stages",
+            do="choose from: " + ", ".join(known),
+        )
     return [known[name] for name in names or ()]
 
 
@@ -295,7 +324,11 @@ def _call(arguments: list[str]) -> Any:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help
             print(error.format_message())
             return 0
-        raise SettingsError(error.format_message(), do="podsquad --help lists the verbs and their options") from None
+        raise SettingsError(
+            error.format_message(),
+            why="the command does not take these arguments",
+            do="podsquad --help lists the verbs and their options",
+        ) from None
     except typer.Abort:
         raise KeyboardInterrupt from None
     if exit_code == _INTERRUPTED:  # what typer makes of a Ctrl-C, without a word

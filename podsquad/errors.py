@@ -35,7 +35,7 @@ _SECRETS = re.compile(
     r"|(?<=://)[^/@\s]+:[^/@\s]+(?=@)",
     re.IGNORECASE,
 )
-_TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _SHORTEST_TOKEN = 8
 
 
@@ -131,7 +131,7 @@ def hide_secrets(text: str) -> str:
 
     Tokens are known by their form, and the one in the environment by its value.
     """
-    for name in _TOKEN_VARIABLES:
+    for name in TOKEN_VARIABLES:
         token = os.environ.get(name, "")
         if len(token) >= _SHORTEST_TOKEN:
             text = text.replace(token, "***")
@@ -187,7 +187,9 @@ def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path
         )
     if error.errno is None:
         return InternalError(
-            "{} while {}: {}".format(type(error).__name__, doing, error), why="a bug, or a library's refusal"
+            "{} while {}: {}".format(type(error).__name__, doing, error),
+            why="a bug, or a library's refusal",
+            do="report this with the log as a defect of podsquad",
         )
     where = str(error.filename) if error.filename else "the place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

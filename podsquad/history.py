@@ -16,6 +16,7 @@ from podsquad.config.publish_settings import PublishSettings
 from podsquad.errors import PodsquadError
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.publish import read_publication, read_verdict
+from podsquad.publishing.receipt import training_record
 from podsquad.publishing.target import Publication, TargetState
 from podsquad.publishing.verdicts import read_verdicts
 from podsquad.stages.run import BUILD_RECORD
@@ -135,11 +136,6 @@ def champion_for(runs: list[PastRun], evaluation: str, settings: PublishSettings
     there = [run for run in others if place in (run.place, str(Path(run.place).absolute()))]
     standing = [run for run in there if not run.withdrawn]
     return next((run for run in there if run.is_current), standing[0] if standing else None)
-
-
-def training_record(model: Path) -> dict[str, Any]:
-    """Return what a training recorded, with times and machine; empty where it cannot be read."""
-    return _read(model / "training.json") | _read(model / "record/training.json")
 
 
 def _past_run(

@@ -16,7 +16,8 @@ from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, PodsquadError, SettingsError, StoreError, error_named, from_os_error
 from podsquad.pod import launcher_command, pod_checks
 from podsquad.publishing.hub_rights import check_rights
-from podsquad.publishing.places import hub_of
+from podsquad.publishing.places import hub_of, target_of
+from podsquad.publishing.target import refuse_lost
 from podsquad.runtimes.emulator import packages_for
 from podsquad.runtimes.ipu.checks import PodCheck
 from podsquad.runtimes.ipu.sdk import NO_SDK_DO, NO_SDK_WHY, check_versions
@@ -55,17 +56,13 @@ def run_checks(settings: Settings, features: Path | None = None, *, publish: boo
     ``features`` is the artifact that the run will train on, where it is there already. ``publish`` False: the run ends
     after evaluate, so that where the model would go does not matter.
     """
-    checks = tuple(
-        check
-        for name, find in (
-            ("store", lambda: _writable(settings.store.path, "store.path")),
-            ("disk", lambda: _free_space(settings.store.path, "store.path")),
-            ("inputs", lambda: _inputs(settings)),
-            ("runtime", lambda: _runtime(settings)),
-            *(_of_target(settings.publish) if publish else ()),
-        )
-        for check in [_checked(name, find)]
+    checks: tuple[Check, ...] = (
+        _checked("store", lambda: _writable(settings.store.path, "store.path")),
+        _checked("disk", lambda: _free_space(settings.store.path, "store.path")),
+        _checked("inputs", lambda: _inputs(settings)),
+        _checked("runtime", lambda: _runtime(settings)),
     )
+    checks += _of_target(settings.publish) if publish else ()
     return checks + _of_pod(settings, features) if settings.runtime.name == "ipu" else checks
 
 
@@ -86,21 +83,41 @@ def _checked(name: str, find: Callable[[], str]) -> Check:
         return Check.failed(name, from_os_error(error, f"checking the {name}"))
 
 
-def _of_target(settings: PublishSettings) -> tuple[tuple[str, Callable[[], str]], ...]:
+def _of_target(settings: PublishSettings) -> tuple[Check, ...]:
+    """Check the target; what it holds is looked at where nothing is wrong with the target itself."""
     if settings.target == "hub":
-        return (("publication", lambda: _hub_rights(settings)),)
-    return (
-        ("publication", lambda: _writable(settings.folder, "publish.folder")),
-        ("target's disk", lambda: _free_space(settings.folder, "publish.folder")),
-    )
+        checks: tuple[Check, ...] = (_checked("publication", lambda: _hub_rights(settings)),)
+    else:
+        checks = (
+            _checked("publication", lambda: _writable(settings.folder, "publish.folder")),
+            _checked("target's disk", lambda: _free_space(settings.folder, "publish.folder")),
+        )
+    whole = all(check.passed for check in checks)
+    return (*checks, _checked("champion", lambda: _champion(settings))) if whole else checks
 
 
 def _hub_rights(settings: PublishSettings) -> str:
-    hub = hub_of(settings)
-    if settings.token_block and not hub.has_token:
-        # Read when the run is under way (tasks/hub_token.py): then this check is made again, with the token.
+    if _waits_for_token(settings):
         return f"the token of the Secret block {settings.token_block} is checked when the run begins"
-    return check_rights(hub, settings.private)
+    return check_rights(hub_of(settings), settings.private)
+
+
+def _waits_for_token(settings: PublishSettings) -> bool:
+    """Tell whether the token is read when the run is under way (tasks/hub_token.py): then the checks are made again."""
+    return bool(settings.target == "hub" and settings.token_block) and not hub_of(settings).has_token
+
+
+def _champion(settings: PublishSettings) -> str:
+    """Tell what the night will be compared with, and what is not as it was published, which the night puts right."""
+    if _waits_for_token(settings):
+        return "the champion is looked at when the run begins"
+    with target_of(settings) as target:
+        state = target.state()
+        refuse_lost(target, state)
+        if state.champion is None:
+            return f"there is none yet in {target.place}"
+        why = target.why_not_held(state.champion.key)
+    return f"{state.champion.tag} in {target.place}" + (f"; {why}" if why else "")
 
 
 def _writable(folder: Path, setting: str) -> str:
@@ -108,6 +125,7 @@ def _writable(folder: Path, setting: str) -> str:
     if not nearest.is_dir():
         raise StoreError(
             f"{setting} {folder} cannot be a folder: {nearest} is a file",
+            why="folders are made as they are needed, but never in a file's place",
             do=f"choose another folder with --set {setting}=FOLDER",
         )
     if not os.access(nearest, os.W_OK | os.X_OK):

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podsquad.config.publish_settings import PublishSettings
 from podsquad.errors import DataError, InputMissingError, SettingsError
 
 if TYPE_CHECKING:
+    from podsquad.evaluation.answers import Answers
     from podsquad.question_model import QuestionModel
 
 
@@ -47,11 +47,15 @@ def ask_model(model: QuestionModel, question: str, context: str) -> Answer:
     is no Unicode or a tokenizer that does not belong to the model.
     """
     check_texts(question, context)
-    found = model.find([question], [context])
-    if not found.num_found[0]:
+    return best_answer(model.find([question], [context]), 0, context)
+
+
+def best_answer(found: Answers, row: int, context: str) -> Answer:
+    """Return the best answer to one of the questions, the one asked about ``context``."""
+    if not found.num_found[row]:
         return Answer("", -1, -1, 0.0, None)
-    start, end = int(found.char_starts[0, 0]), int(found.char_ends[0, 0])
-    return Answer(context[start:end], start, end, float(found.probabilities[0, 0]), float(found.scores[0, 0]))
+    start, end = int(found.char_starts[row, 0]), int(found.char_ends[row, 0])
+    return Answer(context[start:end], start, end, float(found.probabilities[row, 0]), float(found.scores[row, 0]))
 
 
 def check_texts(question: str, context: str) -> None:
@@ -71,13 +75,21 @@ def read_context(text: str | None, file: Path | None) -> str:
     bytes that are not UTF-8.
     """
     if text is not None and file is not None:
-        raise SettingsError("a context and a file with a context were given", do="give one of the two")
+        raise SettingsError(
+            "a context and a file with a context were given",
+            why="a question is about one text",
+            do="give one of the two",
+        )
     if text is not None:
         return text
     if file is not None:
         return read_text_file(file)
     if sys.stdin.isatty():
-        raise SettingsError("no context was given", do="give --context TEXT or --context-file FILE")
+        raise SettingsError(
+            "no context was given",
+            why="an answer is a part of a text, and standard input is a terminal",
+            do="give --context TEXT or --context-file FILE",
+        )
     # Not the stream of text: its encoding is the terminal's.
     return _decoded(sys.stdin.buffer.read(), "standard input")
 
@@ -88,25 +100,20 @@ def read_text_file(file: Path) -> str:
         content = file.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         said = getattr(error, "strerror", None) or error
-        raise InputMissingError(f"cannot read {file}: {said}", do="check the path") from error
-    return _decoded(content, str(file))
-
-
-def published_model(settings: PublishSettings) -> Path:
-    """Return the folder of the newest publication. Raises InputMissingError when nothing was published there."""
-    from podsquad.publishing.folder import CURRENT
-
-    pointer = settings.folder / settings.name / CURRENT
-    if not pointer.is_dir():
         raise InputMissingError(
-            f"nothing is published in {pointer}",
-            do="run podsquad run first, or name a model's folder with --model",
-        )
-    return pointer
+            f"cannot read {file}: {said}",
+            why="it is no file that this user may read",
+            do="check the path",
+        ) from error
+    return _decoded(content, str(file))
 
 
 def _decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}", do="convert it") from error
+        raise DataError(
+            f"{name} is not UTF-8 text: {error.reason} at byte {error.start}",
+            why="it is in another encoding, or no text",
+            do="convert it",
+        ) from error

@@ -10,6 +10,7 @@ from typing import Any
 from podsquad.data.squad import Record, parse_squad, read_file
 from podsquad.errors import DataError
 from podsquad.evaluation.squad_metric import score_answers
+from podsquad.question import Answer, best_answer
 from podsquad.question_model import QuestionModel
 
 _QUESTIONS_AT_ONCE = 256
@@ -17,13 +18,12 @@ _QUESTIONS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class AnsweredQuestion:
-    """A question of the file and its answer, in the official form's words: "empty" where none was found."""
+    """A question of the file and its answer."""
 
     record: Record
-    text: str
-    char_start: int  # -1 where no answer was found
-    char_end: int
-    probability: float
+    answer: Answer
+    prediction: str
+    """The answer in the official form's words: "empty" where none was found."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class AnsweredFile:
 
     def predictions(self) -> dict[str, str]:
         """Return the official form {id: text}, which ``podsquad score`` and evaluate-v1.1.py read."""
-        return {each.record.id: each.text for each in self.questions}
+        return {each.record.id: each.prediction for each in self.questions}
 
     def scores(self) -> dict[str, Any]:
         """Return exact match and F1 in percent over the questions that the file gives answers to, and their number."""
         told = [each for each in self.questions if each.record.answers]
         scores = score_answers(
-            [each.text for each in told], [[answer.text for answer in each.record.answers] for each in told]
+            [each.prediction for each in told], [[answer.text for answer in each.record.answers] for each in told]
         )
         return {"exact_match": scores.exact_match, "f1": scores.f1, "num_questions": scores.num_questions}
 
@@ -53,7 +53,11 @@ def read_question_file(path: Path) -> list[Record]:
     """
     records = parse_squad(read_file(path), str(path))
     if not records:
-        raise DataError(f"{path} holds no questions", do="give a file in SQuAD v1.1's layout with questions in it")
+        raise DataError(
+            f"{path} holds no questions",
+            why="all of its paragraphs, if it has any, are without one",
+            do="give a file in SQuAD v1.1's layout with questions in it",
+        )
     seen: dict[str, str] = {}
     for record in records:
         if record.id in seen:
@@ -81,14 +85,6 @@ def answer_records(
             [each.question for each in part], [each.context for each in part], [f"{each.where}: " for each in part]
         )
         for row, record in enumerate(part):
-            answered.append(
-                AnsweredQuestion(
-                    record,
-                    found.texts[row],
-                    int(found.char_starts[row, 0]),
-                    int(found.char_ends[row, 0]),
-                    float(found.best_probabilities[row]),
-                )
-            )
+            answered.append(AnsweredQuestion(record, best_answer(found, row, record.context), found.texts[row]))
         progress(len(answered), len(records))
     return AnsweredFile(answered)

@@ -112,7 +112,9 @@ def load_question_model(folder: Path) -> QuestionModel:
     """
     if not folder.is_dir():
         raise InputMissingError(
-            f"there is no model folder {folder}", do="check --model; podsquad run makes and publishes a model"
+            f"there is no model folder {folder}",
+            why="it was never made, or was removed",
+            do="check --model; podsquad run makes and publishes a model",
         )
     tokenizer, model = _load(folder)
     tokenizer.padding_side = "right"  # how windows are filled up here; what it was saved with does not alter an answer
@@ -128,7 +130,9 @@ def check_unicode(name: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{name} is not Unicode text: {error.reason} at character {error.start}", do="give it as UTF-8"
+            f"{name} is not Unicode text: {error.reason} at character {error.start}",
+            why="half of a pair of surrogates, or bytes that are no text, came by the command line or a file",
+            do="give it as UTF-8",
         ) from error
 
 
@@ -169,7 +173,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
         )
     if not tokenizer.is_fast:
         raise SettingsError(
-            f"the tokenizer in {folder} is not a fast one", do="use a model whose folder has a tokenizer.json"
+            f"the tokenizer in {folder} is not a fast one",
+            why="answers are cut from the text by the character offsets that only fast ones give",
+            do="use a model whose folder has a tokenizer.json",
         )
     return tokenizer, model.eval()
 
@@ -210,5 +216,5 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}", do=_REPUBLISH) from error
+        raise DataError(f"cannot read {path}: {error}", why="it was changed or damaged", do=_REPUBLISH) from error
     return value if isinstance(value, dict) else {}

@@ -53,5 +53,9 @@ def _read(block: str) -> str:
     else:
         if isinstance(value, str) and value.strip():
             return value.strip()
-        failure = SettingsError(f"the Prefect Secret block {block} holds no token", do="put the token into it as text")
+        failure = SettingsError(
+            f"the Prefect Secret block {block} holds no token",
+            why="it is empty, or holds something else than text",
+            do="put the token into it as text",
+        )
     raise failure  # without its cause: nothing of what Prefect held is to be told

@@ -26,6 +26,7 @@ SMALL = (
     "publish.target=hub",
     "retry.delay_seconds=0.1",
 )
+ANY_PASSES = ("gate.margin_f1=100", "gate.slice_margin_f1=100")  # whatever is proven or not
 ONE_STEP = ("training.epochs=1", "training.batch_size=300")
 SECONDS = 600
 
@@ -105,8 +106,7 @@ def test_a_week_of_nights(command: Command) -> None:
     assert Path(worse["model"]).is_dir()
     assert place.titles() == [f"Publish {tag}"]
 
-    # Whatever is proven or not, this margin lets it pass.
-    better = command.run(sets=("training.seed=7", "gate.margin_f1=100", "gate.slice_margin_f1=100"))
+    better = command.run(sets=("training.seed=7", *ANY_PASSES))
     assert (better["verdict"]["verdict"], better["is_published"]) == ("promoted", True)
     assert place.content("model.safetensors") != weights
     assert len(place.titles()) == 2
@@ -116,9 +116,17 @@ def test_a_week_of_nights(command: Command) -> None:
     assert place.content("receipt.json") == place.content("receipt.json", tag)
     assert len(place.titles()) == 3
 
-    withdrawn = command.run(sets=("training.seed=7", "gate.margin_f1=100", "gate.slice_margin_f1=100"))
+    withdrawn = command.run(sets=("training.seed=7", *ANY_PASSES))
     assert (withdrawn["verdict"]["verdict"], withdrawn["verdict"]["cause"]) == ("rejected", "withdrawn")
     assert place.content("model.safetensors") == weights
+
+    # Who has no folder of it asks what the Hub holds.
+    asked = json.loads(
+        command.call("ask", first["example"]["question"], "--context", first["example"]["context"], "--json")
+    )
+    assert asked["excerpt"]["text"] == asked["text"]
+    fetched = command.folder / ".podsquad/store/.fetched" / REPOSITORY.replace("/", "--") / tag
+    assert (fetched / "model.safetensors").read_bytes() == weights
 
     nights = json.loads(command.call("runs", "--json"))
     assert [entry["reason"] for entry in nights["rolled_back"]] == ["it answers in French"]
@@ -134,6 +142,21 @@ def test_a_week_of_nights(command: Command) -> None:
 
     everything = [path for path in command.folder.rglob("*") if path.is_file()]
     assert not [path for path in everything if TOKEN.encode() in path.read_bytes()]
+
+
+def test_a_champion_of_another_evaluation_set_is_scored_again_by_the_runtime(command: Command) -> None:
+    repository = "ada/rescored"
+    first = command.run(repository=repository)
+    assert first["verdict"]["verdict"] == "first"
+    other = ("data.demo_validation_questions=140", "training.seed=8", *ANY_PASSES)
+    second = command.run(repository=repository, sets=other)
+    champion = second["verdict"]["champion"]
+    assert (second["verdict"]["verdict"], champion["is_rescored"], champion["num_questions"]) == ("promoted", True, 140)
+    assert second["verdict"]["overall"]["champion_f1"] == pytest.approx(champion["f1"])
+    overall = second["verdict"]["overall"]
+    assert (overall["num_questions"], overall["challenger_f1"]) == (140, pytest.approx(second["f1"]))
+    receipt = json.loads(command.place.content("receipt.json", repository=repository))
+    assert receipt["gate"]["is_rescored"] is True
 
 
 @pytest.mark.parametrize(

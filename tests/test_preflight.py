@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import CommitOperationAdd
 
 from podsquad import preflight
 from podsquad.config.load import load_settings
@@ -20,10 +21,12 @@ from podsquad.config.settings import Settings
 from podsquad.errors import DiskFullError, InputMissingError, SettingsError, StoreError
 from podsquad.preflight import Check, first_failure, run_checks
 from podsquad.publishing import places
+from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.hub_client import Hub
+from podsquad.publishing.target import Target
 from podsquad.stages.runtimes import RUNTIMES
 from tests.publishing.conftest import hub_client, place  # noqa: F401
-from tests.publishing.hub_place import TOKEN, Place
+from tests.publishing.hub_place import REPOSITORY, TOKEN, Place, make_model
 from tests.stages.fakes import FakeStages
 
 ABSENT = {"data__source": "files", "data__train_file": __file__, "data__validation_file": "absent.json"}
@@ -40,7 +43,8 @@ def check(settings: Settings, name: str) -> Check:
 
 def test_all_is_well_and_nothing_is_written(fake_stages: FakeStages, tmp_path: Path) -> None:
     checks = run_checks(fake_stages.settings())
-    assert [each.name for each in checks] == ["store", "disk", "inputs", "runtime", "publication", "target's disk"]
+    names = ["store", "disk", "inputs", "runtime", "publication", "target's disk", "champion"]
+    assert [each.name for each in checks] == names
     others = tuple(each for each in checks if each.name != "runtime")
     assert all(each.passed for each in others)
     assert first_failure(others) is None
@@ -266,3 +270,41 @@ def test_a_token_of_a_block_is_checked_when_the_run_begins(hub: Place, monkeypat
     assert checks["publication"].found == "the token of the Secret block hub-token is checked when the run begins"
     monkeypatch.setenv("HF_TOKEN", TOKEN)  # as tasks/hub_token.py has it then
     assert not {each.name: each for each in run_checks(settings)}["publication"].passed
+
+
+@pytest.mark.parametrize("kind", ["folder", "hub"])
+def test_what_the_night_will_be_compared_with_is_told_or_that_it_cannot_be(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target: Target = FolderTarget(tmp_path / "published", "reader")
+    overrides = {"publish.folder": str(tmp_path / "published"), "publish.name": "reader"}
+    if kind == "hub":
+        place: Place = request.getfixturevalue("place")
+        target = place.target()
+        monkeypatch.setattr(places, "Hub", partial(Hub, endpoint=place.server.endpoint))
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        overrides = {"publish.target": "hub", "publish.repository": REPOSITORY}
+    settings = load_settings("demo", overrides).settings
+    assert check(settings, "champion").found == f"there is none yet in {target.place}"
+    model = make_model(tmp_path, 1)
+    publication = target.publish(model.key, model.files, lambda folder: None)
+    assert check(settings, "champion").found == f"{model.tag} in {target.place}"
+
+    def harm(name: str, content: bytes) -> None:
+        if kind == "folder":
+            (Path(publication.url) / name).write_bytes(content)
+        else:
+            commit = place.target().hub.api.create_commit
+            commit(REPOSITORY, [CommitOperationAdd(name, content)], commit_message="by hand")
+
+    harm("config.json", b"{}")
+    damaged = check(settings, "champion")
+    assert damaged.passed  # the night puts it right, or compares with its scores
+    assert damaged.found.startswith(f"{model.tag} in {target.place}; config.json of ")
+    harm("files.json", b"{")
+    lost = check(settings, "champion")
+    assert (lost.passed, lost.error) == (False, "StoreError")
+    assert f"the champion {model.tag} in {target.place} cannot be read" in lost.found
+    assert "podsquad rollback --to TAG" in lost.do
+    failure = first_failure((lost,))
+    assert isinstance(failure, StoreError)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from podsquad.config.publish_settings import PublishSettings
 from podsquad.errors import DataError, InputMissingError, SettingsError
-from podsquad.question import answer_question, published_model, read_context
+from podsquad.question import answer_question, read_context
 from podsquad.question_model import QuestionModel
 from tests.question_models import QUESTION, SHORT, roberta
 
@@ -66,12 +65,3 @@ def test_a_context_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
     with pytest.raises(SettingsError, match="no context was given"):
         read_context(None, None)
-
-
-def test_the_published_model_is_behind_the_pointer(tmp_path: Path) -> None:
-    settings = PublishSettings(folder=tmp_path, name="reader")
-    with pytest.raises(InputMissingError, match="nothing is published"):
-        published_model(settings)
-    (tmp_path / "reader" / "versions" / "1").mkdir(parents=True)
-    (tmp_path / "reader" / "current").symlink_to("versions/1")
-    assert published_model(settings) == tmp_path / "reader" / "current"

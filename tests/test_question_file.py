@@ -16,6 +16,7 @@ from podsquad.data.dataset import Questions, read_questions
 from podsquad.errors import DataError, InputMissingError, SettingsError
 from podsquad.evaluation.report import METRICS_FILE, read_metrics
 from podsquad.evaluation.squad_metric import score_files
+from podsquad.question import ask_model
 from podsquad.question_file import answer_records, read_question_file
 from podsquad.question_model import load_question_model
 from podsquad.stages.catalog import STAGES
@@ -76,7 +77,7 @@ def test_the_answers_are_those_of_the_evaluate_stage(tmp_path: Path) -> None:
     assert len(answered.questions) == 40 < num_windows < 2 * 40  # one window and several
     assert answered.predictions() == json.loads((evaluation / "predictions.json").read_text(encoding="utf-8"))
     places = [json.loads(line) for line in (evaluation / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(each.char_start, each.char_end) for each in answered.questions] == [
+    assert [(each.answer.char_start, each.answer.char_end) for each in answered.questions] == [
         (place["char_start"], place["char_end"]) for place in places
     ]
     predictions = tmp_path / "predictions.json"
@@ -99,9 +100,11 @@ def test_many_questions_are_answered_as_each_alone(
     assert told == [(3, 5), (5, 5)]
     assert list(answered.predictions()) == ["0", "1", "2", "3", "4"]
     for question, (_, _, context, _) in zip(answered.questions, rows, strict=True):
-        alone = model.find([QUESTION], [context])
-        assert question.text == alone.texts[0]
-        assert question.probability == pytest.approx(float(alone.best_probabilities[0]), rel=1e-3)
+        alone = ask_model(model, QUESTION, context)
+        assert (question.prediction, question.answer.text) == (alone.text, alone.text)
+        assert (question.answer.char_start, question.answer.char_end) == (alone.char_start, alone.char_end)
+        assert question.answer.probability == pytest.approx(alone.probability, rel=1e-3)
+        assert question.answer.score == pytest.approx(alone.score, rel=1e-3)
     assert answered.scores()["num_questions"] == 0  # none of them tells an answer
 
 
@@ -109,7 +112,9 @@ def test_a_context_without_a_token_has_the_official_word_for_no_answer(roberta: 
     file = write(tmp_path / "q.json", [("1", QUESTION, "", []), ("2", QUESTION, SHORT, [])])
     answered = answer_records(load_question_model(roberta), read_question_file(file))
     assert answered.predictions()["1"] == "empty"
-    assert (answered.questions[0].char_start, answered.questions[1].char_start >= 0) == (-1, True)
+    none, found = (each.answer for each in answered.questions)
+    assert (none.text, none.char_start, none.score) == ("", -1, None)
+    assert found.char_start >= 0
 
 
 def test_what_is_wrong_in_a_file_is_named(roberta: Path, tmp_path: Path) -> None:

@@ -73,13 +73,21 @@ class AskLoop:
             elif line.startswith(":file "):
                 self._take(read_text_file(Path(line.removeprefix(":file ").strip()).expanduser()))
             else:
-                raise SettingsError(f"there is no {shown(line.split()[0])}", do=":help lists what there is")
+                raise SettingsError(
+                    f"there is no {shown(line.split()[0])}",
+                    why="a line that begins with a colon is a command of the loop",
+                    do=":help lists what there is",
+                )
         except PodsquadError as error:
             print_error(error)
 
     def _ask(self, question: str) -> None:
         if self._context is None:
-            raise SettingsError("there is no text to ask about yet", do="give one with :context or :file PATH")
+            raise SettingsError(
+                "there is no text to ask about yet",
+                why="an answer is a piece of a text",
+                do="give one with :context or :file PATH",
+            )
         answer = self._answer(question, self._context)
         self._history.append((question, answer.text))
         self._tell(question, answer, self._context)
@@ -94,7 +102,11 @@ class AskLoop:
 
     def _take(self, context: str) -> None:
         if not context.strip():
-            raise SettingsError("that text is empty; the former one stays", do="give another with :context")
+            raise SettingsError(
+                "that text is empty; the former one stays",
+                why="an answer is a piece of a text, and nothing has no pieces",
+                do="give another with :context",
+            )
         self._context = context
         self._say(f"a text of {len(context):,} characters")
 

@@ -21,7 +21,11 @@ def run_drills(settings: Settings, names: Sequence[str], *, as_json: bool) -> bo
     Raises SettingsError for a name that is no drill's, and InternalError when even an undisturbed run fails.
     """
     if unknown := [name for name in names if name not in DRILLS]:
-        raise SettingsError(f"there is no drill {unknown[0]!r}", do="choose from: " + ", ".join(DRILLS))
+        raise SettingsError(
+            f"there is no drill {unknown[0]!r}",
+            why="a drill is known by its name",
+            do="choose from: " + ", ".join(DRILLS),
+        )
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="podsquad-drill-") as scratch:
         with Deployment(settings, Path(scratch)) as place:

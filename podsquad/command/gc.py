@@ -8,7 +8,8 @@ from pathlib import Path
 
 from podsquad.config.settings import Settings
 from podsquad.errors import PodsquadError
-from podsquad.publishing.publish import read_verdict
+from podsquad.publishing.places import target_at
+from podsquad.publishing.publish import read_publication, read_verdict
 from podsquad.stages.catalog import STAGES
 from podsquad.store.retention import Garbage, find_garbage, remove_garbage
 from podsquad.terminal import print_json, print_table
@@ -54,8 +55,17 @@ def _is_published(artifact: Path) -> bool:
         return False
     try:
         if STAGES["publish"].why_stale(artifact):
-            return False
+            return _may_be_hidden(artifact)
         verdict = read_verdict(artifact)
         return bool(verdict["is_published"]) or verdict["verdict"] == "unchanged"  # else the champion is another model
     except (PodsquadError, OSError, ValueError, KeyError):
         return True
+
+
+def _may_be_hidden(artifact: Path) -> bool:
+    """Tell whether it was published to a repository of the Hub that is not seen: a token may see less than another."""
+    publication = read_publication(artifact)
+    if publication.target == "folder":
+        return False
+    with target_at(publication) as target:
+        return not target.state().exists

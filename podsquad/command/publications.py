@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from podsquad.config.publish_settings import PublishSettings
@@ -15,17 +16,19 @@ from podsquad.publishing.smoke import any_question
 from podsquad.publishing.target import STAMP, Target, TargetState
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
+Token = Callable[[], AbstractContextManager[None]]
+"""Lets HF_TOKEN be what may read, and for a rollback write, where the model is published."""
 _logger = logging.getLogger("podsquad.publish")
 
 
-def show_history(settings: Settings, *, as_json: bool) -> None:
+def show_history(settings: Settings, *, token: Token, as_json: bool) -> None:
     """Print past runs with their verdicts, and what was rolled back at the settings' target.
 
     The store tells the runs. The target tells what is current and what was rolled back; where it does not answer, a
     line says so.
     """
     with told_on_terminal():
-        state = _state_of(settings.publish)
+        state = _state_of(settings.publish, token)
     look = look_at(settings.publish, state)
     show_runs(past_runs(settings.store.path, look), state.withdrawn if state else {}, as_json=as_json)
 
@@ -62,12 +65,12 @@ def show_runs(runs: Sequence[PastRun], withdrawn: Mapping[str, Mapping[str, str]
         print_table(("rolled back", "version", "back to", "reason"), sorted(told, reverse=True))
 
 
-def roll_back(settings: Settings, to: str | None, reason: str, *, as_json: bool) -> None:
+def roll_back(settings: Settings, to: str | None, reason: str, *, token: Token, as_json: bool) -> None:
     """Make a former version current again and tell which.
 
     Raises InputMissingError when there is none, SettingsError without a reason, and what the target raises.
     """
-    with told_on_terminal(), target_of(settings.publish, _logger.info) as target:
+    with told_on_terminal(), token(), target_of(settings.publish, _logger.info) as target:
         state = target.state()
         before = state.champion.tag if state.champion else ""
         tag = to or _previous(target, state)
@@ -90,9 +93,9 @@ def _previous(target: Target, state: TargetState) -> str:
     return state.previous.tag
 
 
-def _state_of(settings: PublishSettings) -> TargetState | None:
+def _state_of(settings: PublishSettings, token: Token) -> TargetState | None:
     try:
-        with target_of(settings) as target:
+        with token(), target_of(settings) as target:
             return target.state()
     except PodsquadError as error:
         _logger.warning("what is current is not known: %s", error.what)

@@ -117,7 +117,11 @@ def sigterm_explained() -> Iterator[None]:
     try:
         yield
     except _Terminated:
-        raise StoppedError("stopped by SIGTERM", do="run the same again: it goes on from there") from None
+        raise StoppedError(
+            "stopped by SIGTERM",
+            why="a person, a scheduler or the end of the machine asked for it",
+            do="run the same again: it goes on from there",
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

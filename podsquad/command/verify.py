@@ -30,7 +30,11 @@ def run_verification(where: str, store: Path | None, data: Sequence[str], *, as_
     Raises what opening and reading raise.
     """
     if store is not None and not store.is_dir():
-        raise InputMissingError(f"there is no store at {store}", do="check --store")
+        raise InputMissingError(
+            f"there is no store at {store}",
+            why="the claims that reach further than the published files are checked in it",
+            do="check --store",
+        )
     with tempfile.TemporaryDirectory(prefix="podsquad-verify-") as scratch:
         verification = verify(open_version(where, Path(scratch) / "files"), store, data)
     if as_json:

@@ -75,6 +75,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, str]:
         if not equals or not name.strip():
             raise SettingsError(
                 f"--set {assignment!r} is not of the form section.field=value",
+                why="a setting is known by its section and its field",
                 do="write for example --set training.learning_rate=1e-4",
             )
         overrides[name.strip()] = value.strip()
@@ -107,10 +108,15 @@ def _refuse_unknown(name: str, origin: str, set_by: str) -> None:
     if name in known and name != "profile":
         return
     if name == "profile":
-        raise SettingsError("the profile cannot be set as a field", do="use --profile or " + PROFILE_VARIABLE)
+        raise SettingsError(
+            "the profile cannot be set as a field",
+            why="it chooses the values that fields begin with, before any of them is set",
+            do="use --profile or " + PROFILE_VARIABLE,
+        )
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     raise SettingsError(
         f"there is no setting {name!r} ({_told(origin, name, set_by)})",
+        why="a name that is mistyped would change nothing, and nobody would know",
         do=(f"did you mean {' or '.join(near)}? " if near else "") + "podsquad config show lists all of them",
     )
 

@@ -188,6 +188,7 @@ def guarded_slices(settings: GateSettings) -> list[tuple[str, str]]:
     if unknown := sorted(asked - set(VIEWS) - {f"{view}:{name}" for view, name in known}):
         raise SettingsError(
             f"gate.guarded_slices names {', '.join(map(repr, unknown))}, which is no slice",
+            why="a guarded slice is looked for by its name among the parts of the questions",
             do=f"name a view ({', '.join(VIEWS)}), or one of its slices as {known[0][0]}:{known[0][1]}",
         )
     return [(view, name) for view, name in known if view in asked or f"{view}:{name}" in asked]
@@ -233,6 +234,7 @@ def _compare(
     if missing := sorted({view for view, _ in guarded} - set(challenger.slices)):
         raise DataError(
             f"the challenger's evaluation does not tell the slices {', '.join(missing)} of its questions",
+            why="another version of podsquad wrote it",
             do="run again with --refresh evaluate",
         )
     _, articles = np.unique([challenger.articles[row] for row in ours], return_inverse=True)

@@ -56,9 +56,15 @@ def plot_loss(history: Sequence[Mapping[str, Any]]) -> bytes:
         losses = np.array([float(entry["loss"]) for entry in history])
         rates = np.array([float(entry["learning_rate"]) for entry in history])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the loss history lacks step, loss or learning_rate: {error}") from error
+        raise DataError(
+            f"the loss history lacks step, loss or learning_rate: {error}",
+            why="another version of podsquad wrote it, or it was changed by hand",
+            do="run again with --refresh train",
+        ) from error
     if not len(steps):
-        raise DataError("the loss history is empty", why="the training made no step")
+        raise DataError(
+            "the loss history is empty", why="the training made no step", do="run again with --refresh train"
+        )
 
     def draw(figure: Any) -> None:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -100,7 +106,11 @@ def plot_slices(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], overall_f
     view.
     """
     if not slices:
-        raise DataError("there are no slices to draw")
+        raise DataError(
+            "there are no slices to draw",
+            why="the evaluation tells the scores of none",
+            do="run again with --refresh evaluate",
+        )
 
     def draw(figure: Any) -> None:
         sizes = [max(1, len(view)) for view in slices.values()]

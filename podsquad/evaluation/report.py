@@ -20,20 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from podsquad.config.training_settings import EvaluationSettings
-from podsquad.data.arrow import Features
-from podsquad.data.dataset import Questions, read_questions
+from podsquad.data.dataset import Questions
 from podsquad.errors import DataError, InternalError, from_os_error
-from podsquad.evaluation.answers import EMPTY_ANSWER, Answers, find_answers
+from podsquad.evaluation.answers import Answers
 from podsquad.evaluation.plots import TITLES, plot_loss, plot_slices
-from podsquad.evaluation.scored import QUESTIONS_FILE, article_names, evaluation_digest
-from podsquad.evaluation.slices import score_slices, slice_questions
-from podsquad.evaluation.squad_metric import Scores, score_answers
+from podsquad.evaluation.scored import QUESTIONS_FILE
+from podsquad.evaluation.scoring import Scoring, score_logits
+from podsquad.evaluation.squad_metric import Scores
 from podsquad.store.durable import parse_object, write_bytes, write_json
 
-SPLIT = "validation"
 METRICS_FILE = "metrics.json"
 NUM_BEST_KEPT = 5
 _NUM_MISTAKES = 10
@@ -51,24 +48,14 @@ def build_evaluation(
     Raises DataError when dataset or features cannot be read or do not belong together, InternalError when the
     runtime's logits or records are not what it promises, StoreError when ``output`` cannot be written.
     """
-    questions = read_questions(dataset, SPLIT)
-    answers = find_answers(
-        Features(features, SPLIT),
-        questions.contexts,
-        read_logits(logits / "start_logits.npy"),
-        read_logits(logits / "end_logits.npy"),
-        num_best=settings.num_best,
-        max_answer_tokens=settings.max_answer_tokens,
-    )
-    scores = score_answers(answers.texts, questions.answers)
+    scoring = score_logits(settings, dataset, features, logits)
+    questions, answers, scores = scoring.questions, scoring.answers, scoring.scores
     history = read_history(model)
     training = read_training(model)
-    metrics = summarize(settings, questions, answers, scores)
-    if training.get("emulated"):
-        metrics["emulated"] = True
+    metrics = scoring.metrics | ({"emulated": True} if training.get("emulated") else {})
     files = {
         "predictions.json": _predictions(questions, answers),
-        QUESTIONS_FILE: _lines(_question_rows(questions, answers, scores)),
+        QUESTIONS_FILE: _lines(_question_rows(scoring)),
         "nbest.jsonl": _lines(_best_rows(questions, answers)),
         "plots/loss.png": plot_loss(history),
         "plots/f1_by_slice.png": plot_slices(metrics["slices"], metrics["f1"]),
@@ -81,27 +68,6 @@ def build_evaluation(
         write_json(output / METRICS_FILE, metrics)
     except OSError as error:
         raise from_os_error(error, "writing the evaluation") from error
-
-
-def summarize(settings: EvaluationSettings, questions: Questions, answers: Answers, scores: Scores) -> dict[str, Any]:
-    """Return what metrics.json holds; percentages keep every digit, so that two nights can be compared."""
-    return {
-        "exact_match": scores.exact_match,
-        "f1": scores.f1,
-        "num_questions": scores.num_questions,
-        "num_articles": len(set(article_names(questions))),
-        # Answered by the peer's word for "no span found"; an answer may also happen to read "empty".
-        "num_empty": int(
-            sum(
-                text == EMPTY_ANSWER and found <= 1
-                for text, found in zip(answers.texts, answers.num_found, strict=True)
-            )
-        ),
-        "evaluation_digest": evaluation_digest(questions),
-        "num_best": settings.num_best,
-        "max_answer_tokens": settings.max_answer_tokens,
-        "slices": score_slices(questions, scores),
-    }
 
 
 def read_history(model: Path) -> list[dict[str, Any]]:
@@ -128,7 +94,11 @@ def read_metrics(evaluation: Path) -> dict[str, Any]:
     try:
         return parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", do="run again with --refresh evaluate") from error
+        raise DataError(
+            f"cannot read {path}: {error}",
+            why="it is not there, was changed, or a kill cut it short",
+            do="run again with --refresh evaluate",
+        ) from error
 
 
 def write_report(
@@ -196,19 +166,19 @@ def _predictions(questions: Questions, answers: Answers) -> bytes:
     return (json.dumps(pairs, ensure_ascii=False, indent=0) + "\n").encode("utf-8")
 
 
-def _question_rows(questions: Questions, answers: Answers, scores: Scores) -> Iterable[dict[str, Any]]:
-    articles, slices = article_names(questions), slice_questions(questions)
-    for row, key in enumerate(questions.ids):
+def _question_rows(scoring: Scoring) -> Iterable[dict[str, Any]]:
+    answers, scored = scoring.answers, scoring.per_question
+    for row, key in enumerate(scored.ids):
         yield {
             "id": key,
-            "article": articles[row],  # the gate resamples by article
-            "slices": {view: names[row] for view, names in slices.items()},
+            "article": scored.articles[row],
+            "slices": {view: names[row] for view, names in scored.slices.items()},
             "prediction": answers.texts[row],
             "char_start": int(answers.char_starts[row, 0]),
             "char_end": int(answers.char_ends[row, 0]),
             "probability": round(float(answers.best_probabilities[row]), 6),
-            "exact_match": int(scores.per_question_exact_match[row]),
-            "f1": float(scores.per_question_f1[row]),
+            "exact_match": int(scoring.scores.per_question_exact_match[row]),
+            "f1": float(scored.f1[row]),
         }
 
 
@@ -234,19 +204,6 @@ def _best_rows(questions: Questions, answers: Answers) -> Iterable[dict[str, Any
 def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     return "".join(dump(row) + "\n" for row in rows).encode("utf-8")
-
-
-def read_logits(path: Path) -> NDArray[np.float32]:
-    """Return the logits that a runtime wrote, mapped. Raises InternalError."""
-    try:
-        logits: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InternalError(
-            f"cannot read the logits {path}: {error}",
-            why="the prediction was cut short or wrote another format",
-            do="run again with --refresh evaluate",
-        ) from error
-    return logits
 
 
 def _broken_model(path: Path, error: Exception) -> InternalError:

@@ -119,17 +119,23 @@ def score_files(data: Path, predictions: Path) -> dict[str, Any]:
     """
     records = parse_squad(read_file(data), str(data))
     if not records:
-        raise DataError(f"{data} holds no questions", do="give the file that the predictions answer")
+        raise DataError(
+            f"{data} holds no questions",
+            why="a score is a mean over questions",
+            do="give the file that the predictions answer",
+        )
     guesses = decode_json(read_file(predictions), str(predictions))
     if not isinstance(guesses, dict):
         raise DataError(
             f"{predictions} is not a JSON object of question ids and answers",
+            why="each answer is found by the id of its question",
             do='write it as {"id": "answer", ...}, the form of the official program',
         )
     for key, text in guesses.items():
         if not isinstance(text, str):
             raise DataError(
                 f"{predictions}: the prediction for {key!r} is no text but {type(text).__name__}",
+                why="an answer is compared as text",
                 do='write it as {"id": "answer", ...}, the form of the official program',
             )
     texts: Mapping[str, str] = guesses

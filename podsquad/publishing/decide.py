@@ -16,9 +16,8 @@ from podsquad.errors import DataError, InputMissingError, PodsquadError, StoreEr
 from podsquad.evaluation.gate import Contender, GateResult, count_uses, judge
 from podsquad.evaluation.report import METRICS_FILE, read_metrics
 from podsquad.evaluation.scored import QUESTIONS_FILE, ScoredQuestions, read_scored_questions
-from podsquad.publishing.listing import FILES_FILE
-from podsquad.publishing.target import Champion, Target, TargetState, Version
-from podsquad.publishing.version_files import gate_seed, model_digest
+from podsquad.publishing.target import Champion, Target, TargetState, refuse_lost
+from podsquad.publishing.version_files import gate_seed, model_of
 
 VERDICT_FILE = "verdict.json"
 _SCORES = ("exact_match", "f1", "num_questions", "slices")
@@ -90,8 +89,7 @@ def decide(
     ``rescore`` raises where the same again may succeed, and StoreError where the champion is damaged: nobody is then
     the first.
     """
-    if state.lost is not None:
-        raise _lost(target, state.lost)
+    refuse_lost(target, state)
     evaluation = str(challenger.metrics["evaluation_digest"])
     contender, told = _contender(challenger, target, state.champion, rescore, work, log)
     result = judge(
@@ -105,15 +103,6 @@ def decide(
     return Decision(result, told, result.verdict == "incomparable" and settings.incomparable == "publish")
 
 
-def _lost(target: Target, version: Version) -> StoreError:
-    anew = f", or remove {target.describe('').current} to begin anew" if target.kind == "folder" else ""
-    return StoreError(
-        f"the champion {version.tag} in {target.place} cannot be read: its {FILES_FILE} is damaged or gone",
-        why="nothing can be compared with it, and what is not compared is not published in its place",
-        do=f"go to a whole version with: podsquad rollback --to TAG --reason TEXT, or put the file back{anew}",
-    )
-
-
 def _contender(
     challenger: Challenger,
     target: Target,
@@ -125,7 +114,7 @@ def _contender(
     """Return the champion as the gate takes it, scored again where need be, and what is told of it."""
     if champion is None:
         return None, None
-    digest = model_digest({name: entry.sha256 for name, entry in champion.listing.files.items()})
+    digest = model_of(champion.listing)
     found, again = _scores_of(champion, target, work, log), None
     evaluation = challenger.metrics["evaluation_digest"]
     if digest != challenger.model_digest and (found is None or found.metrics.get("evaluation_digest") != evaluation):
@@ -171,10 +160,12 @@ def _score_again(
 def _why_withdrawn(digest: str, target: Target, state: TargetState, work: Path) -> str:
     """Return the reason for which a version with this very model was rolled back; empty: none was."""
     for tag, entry in state.withdrawn.items():
-        try:
-            listing = target.fetch(tag, work / "withdrawn", ())
-        except InputMissingError:
-            continue  # somebody removed the tag
-        if model_digest({name: each.sha256 for name, each in listing.files.items()}) == digest:
+        model = entry.get("model")
+        if not model:  # the version could not be read when it was withdrawn
+            try:
+                model = model_of(target.fetch(tag, work / "withdrawn", ()))
+            except InputMissingError:
+                continue  # somebody removed the tag
+        if model == digest:
             return str(entry.get("reason") or "no reason is recorded")
     return ""

@@ -48,6 +48,7 @@ from podsquad.publishing.target import (
     refuse_withdrawn,
     tag_of,
 )
+from podsquad.publishing.version_files import model_of
 from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folder, move_folder, write_bytes
 
 CURRENT = "current"
@@ -125,7 +126,11 @@ class FolderTarget:
         version = self.path(tag)
         listing = listing_in(version) if version.is_dir() else None
         if listing is None:
-            raise InputMissingError(f"{self.home} has no version {tag}", do="podsquad runs lists what was published")
+            raise InputMissingError(
+                f"{self.home} has no version {tag}",
+                why="it was never published there, or was removed",
+                do="podsquad runs lists what was published",
+            )
         shutil.rmtree(folder, ignore_errors=True)
         with self._os_errors_explained():
             for name in sorted(set(listing.files) & set(listing.files if names is None else names)):
@@ -213,6 +218,7 @@ class FolderTarget:
             except Timeout as error:
                 raise TemporaryError(
                     f"another process has been publishing to {self.home} for {self.lock_timeout_seconds:g} seconds",
+                    why="one at a time may change what is current there",
                     do="run the same command again when it is done",
                 ) from error
 
@@ -263,7 +269,9 @@ class FolderTarget:
         listing = listing_in(self.pointer) if self.pointer.is_dir() else None
         turns = read_turns(self.home, listing.key if listing else None)
         if not turns or turns[-1].key != key:  # else a publisher died before there was a pointer
-            write_turns(self.home, [*turns, Turn(key, self.now().strftime(STAMP), reason)])
+            theirs = listing_in(self.path(tag_of(key)))
+            model = model_of(theirs) if theirs else ""
+            write_turns(self.home, [*turns, Turn(key, self.now().strftime(STAMP), reason, model)])
         aside = self.home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
         # Relative: the published folder can be moved, or mounted elsewhere.
         aside.symlink_to(Path(VERSIONS) / tag_of(key))

@@ -25,6 +25,8 @@ class Turn:
     at: str
     reason: str = ""
     """Why the version before it was rolled back; empty: it was not."""
+    model: str = ""
+    """The digest of its model; empty: it was not recorded."""
 
 
 def read_turns(home: Path, current: str | None) -> tuple[Turn, ...]:
@@ -35,7 +37,9 @@ def read_turns(home: Path, current: str | None) -> tuple[Turn, ...]:
     path = home / TURNS_FILE
     try:
         turns = tuple(Turn(**each) for each in parse_json(path.read_bytes())["turns"])
-        "".join(text for turn in turns for text in (turn.key, turn.at, turn.reason)).encode()  # texts, of Unicode
+        "".join(
+            text for turn in turns for text in (turn.key, turn.at, turn.reason, turn.model)
+        ).encode()  # texts, of Unicode
     except FileNotFoundError:
         return ()
     except (ValueError, KeyError, TypeError) as error:
@@ -54,14 +58,15 @@ def write_turns(home: Path, turns: Sequence[Turn]) -> None:
 
 
 def withdrawn_by(turns: Sequence[Turn]) -> dict[str, dict[str, str]]:
-    """Return what was rolled back and did not come back since: by tag reason, restored and at."""
+    """Return what was rolled back and did not come back since, as ``TargetState.withdrawn`` tells it."""
     withdrawn: dict[str, dict[str, str]] = {}
-    before = ""
+    before = None
     for turn in turns:
         withdrawn.pop(tag_of(turn.key), None)
-        if turn.reason and before and before != turn.key:
-            withdrawn[tag_of(before)] = {"reason": turn.reason, "restored": tag_of(turn.key), "at": turn.at}
-        before = turn.key
+        if turn.reason and before and before.key != turn.key:
+            entry = {"reason": turn.reason, "restored": tag_of(turn.key), "at": turn.at}
+            withdrawn[tag_of(before.key)] = entry | ({"model": before.model} if before.model else {})
+        before = turn
     return withdrawn
 
 

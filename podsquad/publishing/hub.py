@@ -47,6 +47,7 @@ from podsquad.publishing.target import (
     refuse_withdrawn,
     tag_of,
 )
+from podsquad.publishing.version_files import model_of
 
 _LEFT_OVER_AFTER = timedelta(days=1)  # another run's candidate branch is its own until then
 
@@ -151,16 +152,20 @@ class HubTarget:
         With ``names`` only those of its files. Returns the whole listing. Raises InputMissingError when podsquad
         published nothing there, TemporaryError when the bytes differ.
         """
-        listing = read_listing(self.hub, tag, self._scratch)
+        listing, revision = read_listing(self.hub, tag, self._scratch), tag
+        if listing is None and (champion := self.state().champion) and champion.tag == tag:
+            listing, revision = champion.listing, champion.commit  # its run was killed before it tagged it
         if listing is None:
             raise InputMissingError(
-                f"podsquad published nothing at {tag} of {self.hub.repository}", do="check publish.repository"
+                f"podsquad published nothing at {tag} of {self.hub.repository}",
+                why=f"there is no such tag, branch or commit, or it has no {FILES_FILE}",
+                do="check publish.repository; podsquad runs lists what was published",
             )
         wanted = set(listing.files) & set(listing.files if names is None else names)
         download_listed(
             self.hub,
             replace(listing, files={name: listing.files[name] for name in sorted(wanted)}),
-            tag,
+            revision,
             folder,
         )
         return listing
@@ -248,7 +253,8 @@ class HubTarget:
         leaving = state.champion or state.lost
         if reason and leaving is not None and leaving.key != version.key:
             at = self.now().strftime(STAMP)
-            withdrawn[leaving.tag] = {"reason": reason, "restored": version.tag, "at": at}
+            model = {"model": model_of(state.champion.listing)} if state.champion else {}
+            withdrawn[leaving.tag] = {"reason": reason, "restored": version.tag, "at": at, **model}
             title, text = f"Roll back from {leaving.tag} to {version.tag}", f"{reason}\n\n"
         own = {WITHDRAWN_FILE: encode_withdrawn(withdrawn)} if withdrawn != state.withdrawn else {}
         removed = self._to_remove(state, listing)

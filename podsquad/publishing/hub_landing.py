@@ -48,7 +48,11 @@ def land(
     when somebody else committed meanwhile (nothing is overwritten), else as ``explain_hub_error`` says.
     """
     if TRAILER + key not in message[1].splitlines():
-        raise InternalError(f"the text of a commit of {key} does not name it")
+        raise InternalError(
+            f"the text of a commit of {key} does not name it",
+            why="by that name the commit is found again when the Hub's answer is lost",
+            do="report this with the log as a defect of podsquad; nothing was published",
+        )
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return hub.commit(branch, files, removed, message, parent)

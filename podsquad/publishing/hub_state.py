@@ -102,21 +102,26 @@ def read_refs(hub: Hub) -> Refs | None:
 def read_state(hub: Hub, scratch: Path) -> HubState:
     """Return what the repository holds; a repository that is not there holds nothing.
 
-    ``scratch`` is a folder that may be made and removed. Raises DataError when podsquad's own files there cannot be
-    read, and what ``explain_hub_error`` says.
+    ``scratch`` is a folder that may be made and removed. Raises DataError when withdrawn.json cannot be read, or
+    files.json where podsquad published nothing, and what ``explain_hub_error`` says.
     """
     refs = read_refs(hub)
     if refs is None:
         return NOTHING
-    listing = read_listing(hub, refs.head, scratch)
-    withdrawn = _read_withdrawn(hub, refs.head, scratch)
     versions = read_versions(hub)
+    try:
+        listing = read_listing(hub, refs.head, scratch)
+    except DataError:
+        if not versions:
+            raise  # a file of that name that podsquad never wrote
+        listing = None
+    withdrawn = _read_withdrawn(hub, refs.head, scratch)
     champion = None
     if listing:
         commit = next((each.commit for each in versions if each.key == listing.key), refs.head)
         champion = HubChampion(listing.key, listing, _read_json(hub, RECEIPT_FILE, refs.head, scratch), commit)
     known = tuple(each for each in versions if each.tag in refs.tags)
-    lost = versions[0] if versions and champion is None else None  # somebody removed files.json from main
+    lost = versions[0] if versions and champion is None else None  # somebody removed or changed files.json
     return HubState(True, champion, withdrawn, known, refs.head, refs, lost=lost)
 
 

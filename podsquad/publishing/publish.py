@@ -32,12 +32,13 @@ from podsquad.publishing.receipt import (
     encode_receipt,
     make_receipt,
     read_stage_record,
+    training_record,
     version_key,
 )
 from podsquad.publishing.target import Champion, Publication, Smoke, Target, TargetState
 from podsquad.publishing.version_files import collect_files, model_digest
 from podsquad.store.contents import digest_file
-from podsquad.store.durable import encode_json, parse_json, write_bytes, write_json
+from podsquad.store.durable import encode_json, parse_object, write_bytes, write_json
 
 PUBLICATION_FILE = "publication.json"
 _UNCHANGED = "Nothing is new: the target holds the model that these inputs make."
@@ -127,7 +128,11 @@ def read_publication(artifact: Path) -> Publication:
     try:
         return Publication(**record)
     except TypeError as error:
-        raise DataError(f"{artifact / PUBLICATION_FILE} is of another form: {error}", do="run again") from error
+        raise DataError(
+            f"{artifact / PUBLICATION_FILE} is of another form: {error}",
+            why="another version of podsquad wrote it, or it was changed",
+            do="run again with --refresh publish",
+        ) from error
 
 
 def why_stale(artifact: Path, target: Target) -> str:
@@ -217,7 +222,7 @@ def _publish(
 def _with_card(order: PublishOrder, gate: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Path]:
     """Return all files of the version; card and receipt are written into the work folder."""
     dataset, features, model = (order.inputs[name] for name in ("download", "tokenize", "train"))
-    training, metrics = _training_record(model), read_metrics(order.inputs["evaluate"])
+    training, metrics = training_record(model), read_metrics(order.inputs["evaluate"])
     folder = order.work / "version"
     folder.mkdir(exist_ok=True)
     card = write_model_card(
@@ -256,19 +261,13 @@ def _gate_in_brief(verdict: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _training_record(model: Path) -> dict[str, Any]:
-    """Return what a training recorded, with the times and the machine, which the digest leaves out."""
-    record: dict[str, Any] = {}
-    for name in ("training.json", "record/training.json"):
-        record |= parse_json((model / name).read_text(encoding="utf-8"))
-    return record
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        record = parse_json(path.read_text(encoding="utf-8"))
+        record = parse_object(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}", do="run again") from error
-    if not isinstance(record, dict):
-        raise DataError(f"cannot read {path}: it is no mapping", do="run again")
+        raise DataError(
+            f"cannot read {path}: {error}",
+            why="it was changed, or a kill cut it short",
+            do="run again: what it belongs to is built anew",
+        ) from error
     return record

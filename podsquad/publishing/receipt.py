@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from podsquad.errors import DataError, InternalError, hide_secrets
 from podsquad.store.artifacts import MANIFEST_FILE, OUTSIDE_DIGEST
 from podsquad.store.contents import FileDigest, is_plain_name
-from podsquad.store.durable import encode_json, parse_json
+from podsquad.store.durable import encode_json, parse_json, parse_object
 
 RECEIPT_FILE = "receipt.json"
 CARD_FILE = "README.md"
@@ -215,6 +216,18 @@ def read_receipt(content: bytes) -> Receipt:
             do="take it again from where the model was published",
         )
     return receipt
+
+
+def training_record(model: Path) -> dict[str, Any]:
+    """Return what a model's artifact records of its training, with times and machine; what cannot be read is left out.
+
+    Nothing is published without the device: then ``make_receipt`` refuses.
+    """
+    record: dict[str, Any] = {}
+    for name in TRAINING_FILES:
+        with suppress(OSError, ValueError):
+            record |= parse_object((model / name).read_bytes())
+    return record
 
 
 def hardware_of(training: Mapping[str, Any]) -> dict[str, Any]:

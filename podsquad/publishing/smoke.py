@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.data.dataset import read_questions
-from podsquad.errors import DataError, PodsquadError, TemporaryError, error_named
-from podsquad.evaluation.report import SPLIT
+from podsquad.errors import TOKEN_VARIABLES, DataError, PodsquadError, TemporaryError, error_named
 from podsquad.evaluation.scored import QUESTIONS_FILE
+from podsquad.evaluation.scoring import SPLIT
+from podsquad.evaluation.squad_metric import score_answer
 from podsquad.store.durable import parse_json
 
 _SECONDS = 1800.0
-_SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_SURE = 0.5  # no rounding of another device or precision turns an answer of this probability into another
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,16 @@ class SmokeQuestion:
     context: str
     expected: str | None
     """What the model answered when it was scored; None: it is not known."""
+    probability: float
+    """How sure it was of that."""
     log: Callable[[str], None]
 
     def __call__(self, folder: Path) -> None:
-        """Ask the model in that folder. Raises DataError when it has no answer, and what loading it raises."""
+        """Ask the model in that folder.
+
+        Another machine may answer in other words where the model is in doubt: then the log says so. Raises DataError
+        when there is no answer, or none of the words of one that the model was sure of; and what loading it raises.
+        """
         if importlib.util.find_spec("torch") is None:
             _open_weights(folder)
             self.log(f"the weights in {folder.name} can be opened; without torch in {sys.executable} nothing was asked")
@@ -51,12 +58,20 @@ class SmokeQuestion:
                 + ("" if self.expected is None else f", and {self.expected!r} when it was scored"),
                 do="run again with --refresh train",
             )
-        scored = ""
-        if self.expected is not None:
-            scored = (
-                ", as when they were scored" if answer == self.expected else f", when scored with {self.expected!r}"
-            )
-        self.log(f"the published files answer {self.question!r} with {answer!r}{scored}")
+        if self.expected is None:
+            told = ""
+        elif answer == self.expected:
+            told = ", as when they were scored"
+        else:
+            told = f", and when they were scored with {self.expected!r} (probability {self.probability:.3f})"
+            if self.probability >= _SURE and score_answer(answer, [self.expected]) == (False, 0.0):
+                raise DataError(
+                    f"the published files answer {self.question!r} with {answer!r}{told}",
+                    why="weights, config and tokenizer do not belong together, or transformers reads them here in "
+                    "another way than the runtime that scored them",
+                    do="compare the versions in the card with this environment's, or run again with --refresh train",
+                )
+        self.log(f"the published files answer {self.question!r} with {answer!r}{told}")
 
 
 def smoke_question(dataset: Path, evaluation: Path, log: Callable[[str], None]) -> SmokeQuestion:
@@ -68,17 +83,27 @@ def smoke_question(dataset: Path, evaluation: Path, log: Callable[[str], None]) 
         surest = max(rows, key=lambda row: (row["probability"], row["id"]))
         place = questions.ids.index(surest["id"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"cannot read {path}: {error!r}", do="run again with --refresh evaluate") from error
-    return SmokeQuestion(questions.questions[place], questions.contexts[place], surest["prediction"], log)
+        raise DataError(
+            f"cannot read {path}: {error!r}",
+            why="the evaluation does not tell its answers, or belongs to another dataset",
+            do="run again with --refresh evaluate",
+        ) from error
+    return SmokeQuestion(
+        questions.questions[place], questions.contexts[place], surest["prediction"], surest["probability"], log
+    )
 
 
 def any_question(log: Callable[[str], None]) -> SmokeQuestion:
     """Return a question for a version whose evaluation is not at hand."""
-    return SmokeQuestion("Who wrote the first program?", "Ada Lovelace wrote the first program in 1843.", None, log)
+    return SmokeQuestion(
+        "Who wrote the first program?", "Ada Lovelace wrote the first program in 1843.", None, 0.0, log
+    )
 
 
 def _ask(folder: Path, asked: Mapping[str, str]) -> str:
-    environ = {name: value for name, value in os.environ.items() if name not in _SECRETS} | {"HF_HUB_OFFLINE": "1"}
+    environ = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES} | {
+        "HF_HUB_OFFLINE": "1"
+    }
     try:
         done = subprocess.run(
             [sys.executable, "-m", "podsquad.publishing.smoke", str(folder)],
@@ -92,7 +117,9 @@ def _ask(folder: Path, asked: Mapping[str, str]) -> str:
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise TemporaryError(
-            f"the smoke question was not answered within {_SECONDS:g} seconds", do="run the same command again"
+            f"the smoke question was not answered within {_SECONDS:g} seconds",
+            why="this machine is busy, or its memory is used up",
+            do="run the same command again",
         ) from None
     except (IndexError, ValueError):
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -119,9 +146,17 @@ def _open_weights(folder: Path) -> None:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             is_whole = False
         if not is_whole:
-            raise DataError(f"the weights {path.name} cannot be opened", do="run again with --refresh train")
+            raise DataError(
+                f"the weights {path.name} cannot be opened",
+                why="the file is not as long as its own header says",
+                do="run again with --refresh train",
+            )
     if not weights:
-        raise DataError("there are no weights among the published files", do="run again with --refresh train")
+        raise DataError(
+            "there are no weights among the published files",
+            why="the training's artifact lacks what every training writes",
+            do="run again with --refresh train",
+        )
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from podsquad.errors import InternalError, SettingsError
+from podsquad.errors import InternalError, SettingsError, StoreError
 from podsquad.publishing.listing import FILES_FILE, Listing
 
 TargetKind = Literal["folder", "hub"]
@@ -54,7 +54,8 @@ class TargetState:
     exists: bool
     champion: Champion | None
     withdrawn: Mapping[str, Mapping[str, str]]
-    """What was rolled back, by tag: reason, restored (the tag that took its place) and at."""
+    """What was rolled back, by tag: reason, restored (the tag that took its place), at, and, where that could be read,
+    model (its digest, by which it is known under another card too)."""
     versions: tuple[Version, ...]
     """By the time they last became current, the newest first; only those that can be brought back."""
     expected: str
@@ -172,9 +173,25 @@ def refuse_withdrawn(state: TargetState, key: str, place: str) -> None:
         )
 
 
+def refuse_lost(target: Target, state: TargetState) -> None:
+    """Refuse to go on where the champion cannot be read: nobody is then the first. Raises StoreError."""
+    if state.lost is None:
+        return
+    anew = f", or remove {target.describe('').current} to begin anew" if target.kind == "folder" else ""
+    raise StoreError(
+        f"the champion {state.lost.tag} in {target.place} cannot be read: its {FILES_FILE} is damaged or gone",
+        why="nothing can be compared with it, and what is not compared is not published in its place",
+        do=f"go to a whole version with: podsquad rollback --to TAG --reason TEXT, or put the file back{anew}",
+    )
+
+
 def one_line(reason: str) -> str:
     """Return the reason of a rollback in one line. Raises SettingsError where there is none."""
     reason = " ".join(reason.split())
     if not reason:
-        raise SettingsError("a rollback needs a reason", do="give one with --reason TEXT")
+        raise SettingsError(
+            "a rollback needs a reason",
+            why="it is kept where the model is published, and told when that version would come in again",
+            do="give one with --reason TEXT",
+        )
     return reason

@@ -13,7 +13,7 @@ from podsquad.data.dataset import REPORT_FILE, build_dataset
 from podsquad.data.sources import digest_records, load_source
 from podsquad.data.squad import parse_squad, read_file
 from podsquad.errors import PodsquadError, SettingsError
-from podsquad.evaluation.report import SPLIT
+from podsquad.evaluation.scoring import SPLIT
 from podsquad.publishing.findings import Finding
 from podsquad.publishing.listing import read_digest
 from podsquad.publishing.receipt import Receipt

@@ -10,8 +10,8 @@ from pathlib import Path
 from podsquad.data.checks import check_split
 from podsquad.data.dataset import Questions, read_questions, write_split
 from podsquad.data.squad import Record
-from podsquad.evaluation.report import SPLIT
 from podsquad.evaluation.scored import QUESTIONS_FILE, evaluation_digest
+from podsquad.evaluation.scoring import SPLIT
 from podsquad.evaluation.squad_metric import score_answers
 from podsquad.publishing.findings import Finding
 from podsquad.publishing.receipt import Receipt

@@ -11,6 +11,7 @@ from podsquad.data.arrow import LAYOUT_FILE
 from podsquad.errors import InternalError
 from podsquad.evaluation.report import METRICS_FILE
 from podsquad.evaluation.scored import QUESTIONS_FILE
+from podsquad.publishing.listing import Listing
 from podsquad.store.durable import canonical_json
 
 # What of a model's artifact a user of the model needs; histories and ledgers stay in the store.
@@ -69,6 +70,11 @@ def model_digest(digests: Mapping[str, str]) -> str:
     """
     named = {name: sha256 for name, sha256 in digests.items() if is_model_file(name)}
     return hashlib.sha256(canonical_json(named).encode()).hexdigest()
+
+
+def model_of(listing: Listing) -> str:
+    """Return the digest that tells a version's model apart."""
+    return model_digest({name: entry.sha256 for name, entry in listing.files.items()})
 
 
 def gate_seed(model_digest: str) -> int:

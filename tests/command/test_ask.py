@@ -22,6 +22,7 @@ import pytest
 
 from podsquad.cli import main
 from podsquad.command.ask import describe_model
+from podsquad.evaluation.squad_metric import score_files
 from tests.question_models import QUESTION, SHORT, roberta
 from tests.test_question_file import write
 
@@ -63,6 +64,7 @@ def running(folder: Path, *arguments: Any, **options: Any) -> Iterator[subproces
         (("--serve", "--questions", "x"), "several ways of asking"),
         (("--serve", "--context", "x"), "a context was given beside"),
         (("--questions", "x", "--context-file", "x"), "a context was given beside"),
+        (("Who?", "--predictions", "x"), "--predictions was given without --questions"),
         (("--interactive", "--port", "0"), "--port was given without --serve"),
         (("--serve", "--port", "65536"), "less than or equal to 65535"),
     ],
@@ -82,20 +84,54 @@ def test_ways_that_do_not_go_together(
     assert what in capfd.readouterr().err
 
 
-def test_a_file_is_answered_in_the_official_form_and_as_a_table(roberta: Path, tmp_path: Path) -> None:
+def test_a_file_is_answered_with_place_score_and_excerpt_and_in_the_official_form(
+    roberta: Path, tmp_path: Path
+) -> None:
+    rows = [("a-1", QUESTION, SHORT, ["London"]), ("b\x1b", "Who?", SHORT, ["Ada"]), ("c", "Who?", "", [])]
+    file, official = write(tmp_path / "q.json", rows), tmp_path / "predictions.json"
+    code, out, err = call(tmp_path, "--questions", file, "--model", roberta, "--json", "--predictions", official)
+    told = json.loads(out)
+    assert (code, err) == (0, "")
+    first, second, none = told["answers"]
+    assert [each["id"] for each in told["answers"]] == ["a-1", "b\x1b", "c"]
+    assert (first["question"], second["question"]) == (QUESTION, "Who?")
+    for each in (first, second):
+        assert each["text"] == SHORT[each["char_start"] : each["char_end"]]
+        excerpt = each["excerpt"]
+        assert excerpt["text"] == each["text"]
+        assert SHORT[excerpt["char_start"] :].startswith(excerpt["before"] + excerpt["text"] + excerpt["after"])
+        assert 0.0 < each["probability"] <= 1.0
+    alone = json.loads(call(tmp_path, QUESTION, "--context", SHORT, "--model", roberta, "--json")[1])
+    assert first == {"id": "a-1", "question": QUESTION} | alone | {
+        "probability": pytest.approx(alone["probability"]),
+        "score": pytest.approx(alone["score"], rel=1e-4),
+    }
+    assert (none["text"], none["char_start"], none["score"], none["excerpt"]) == ("", -1, None, None)
+    scored = score_files(file, official)
+    assert {name: scored[name] for name in ("exact_match", "f1", "num_questions")} | {"num_questions": 2} == told[
+        "scores"
+    ]
+    assert json.loads(official.read_text()) == {"a-1": first["text"], "b\x1b": second["text"], "c": "empty"}
+
+
+def test_a_file_is_answered_as_a_table(roberta: Path, tmp_path: Path) -> None:
     file = write(tmp_path / "q.json", [("a-1", QUESTION, SHORT, ["London"]), ("b\x1b", "Who?", SHORT, ["Ada"])])
-    code, out, err = call(tmp_path, "--questions", file, "--model", roberta, "--json")
-    predictions = json.loads(out)
-    assert (code, err, list(predictions)) == (0, "", ["a-1", "b\x1b"])
     code, out, err = call(tmp_path, "--questions", file, "--model", roberta)
     assert (code, err) == (0, "")
     head, first, second, _, scores = out.splitlines()
-    assert head.split() == ["id", "question", "answer", "characters", "probability"]
+    assert head.split() == ["id", "question", "answer", "characters", "probability", "score", "in", "the", "context"]
     assert first.startswith(f"a-1  {QUESTION}")
+    assert first.count(">>") == first.count("<<") == 1
     assert "\x1b" not in second
     assert scores.startswith("exact match ")
     assert scores.endswith(" on 2 questions")
+    code, out, _ = call(
+        tmp_path, "--questions", write(tmp_path / "q.json", [("c", "Who?", "", [])]), "--model", roberta
+    )
+    assert (code, out.splitlines()[1].split()) == (0, ["c", "Who?", "(no", "answer", "found)", "-", "-", "-", "-"])
     assert call(tmp_path, "--questions", tmp_path / "none", "--model", roberta)[0] == 66
+    code, _, err = call(tmp_path, "--questions", file, "--model", roberta, "--predictions", tmp_path / "no/such/place")
+    assert (code, "Traceback" in err) == (73, False)
 
 
 def test_lines_can_be_piped_into_the_loop(roberta: Path, tmp_path: Path) -> None:

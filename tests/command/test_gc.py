@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
+from podsquad.command import gc
 from podsquad.command.gc import collect
 from podsquad.config.settings import Settings
+from podsquad.publishing.target import Publication, TargetKind, TargetState
 from podsquad.store.lease import leased
 from tests.stages.fakes import FakeStages
 
@@ -17,14 +21,38 @@ YEAR = 366 * 86_400
 
 
 @pytest.fixture
-def settings(fake_stages: FakeStages) -> Settings:
-    """A store with one old run, one new one, and a damaged artifact, all but the new run a year old."""
+def settings(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A store with one old run, a year old, and one new one, both published to a folder."""
+    publish_to(monkeypatch, "folder", exists=True)
     made = fake_stages.settings()
     old = fake_stages.run_all(made)
     for outcome in old.values():
         os.utime(outcome.artifact.path / "manifest.json", (time.time() - YEAR,) * 2)
     fake_stages.run_all(fake_stages.settings(data__demo_seed=5))
     return made
+
+
+def publish_to(monkeypatch: pytest.MonkeyPatch, kind: TargetKind, *, exists: bool) -> None:
+    """Let the stand-ins' publications tell of a place of that kind, which is there to be seen or not."""
+    state = TargetState(exists, None, {}, (), "")
+    monkeypatch.setattr(gc, "read_publication", lambda artifact: Publication(kind, "a/b", "k", "v-k", "url", "url"))
+    monkeypatch.setattr(gc, "target_at", lambda publication: nullcontext(SimpleNamespace(state=lambda: state)))
+
+
+@pytest.mark.parametrize(("kind", "exists", "num_removed"), [("folder", False, 6), ("hub", True, 6), ("hub", False, 0)])
+def test_a_repository_that_is_not_seen_may_be_hidden_from_the_token(
+    kind: TargetKind,
+    exists: bool,
+    num_removed: int,
+    settings: Settings,
+    fake_stages: FakeStages,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake_stages.stale = "the repository is not there"
+    publish_to(monkeypatch, kind, exists=exists)
+    run(settings)
+    assert len(json.loads(capsys.readouterr().out)["removed"]) == num_removed
 
 
 def stages_with_two(settings: Settings) -> list[str]:

@@ -259,11 +259,17 @@ def test_what_cannot_be_published_is_a_bug_of_the_caller(place: Place, key: str,
     assert place.server.take_log() == []
 
 
-def test_a_listing_that_somebody_broke_is_told(place: Place) -> None:
-    place.publish(make_model(place.folder, 1))
+def test_a_listing_that_somebody_broke_is_a_lost_champion_and_a_rollback_mends_it(place: Place) -> None:
+    one, two = (make_model(place.folder, number) for number in (1, 2))
+    place.publish(one)
+    place.publish(two)
     commit_by_hand(place, "files.json", b'{"files": 3}')
-    with pytest.raises(DataError, match=r"files\.json of .* cannot be read"):
-        place.target().state()
+    state = place.target().state()
+    assert (state.champion, state.lost and state.lost.key) == (None, two.key)
+    place.target().rollback(two.tag, "mended", place.smoke)
+    champion = place.target().state().champion
+    assert champion
+    assert champion.key == two.key
 
 
 def test_a_repository_without_a_first_commit_is_told(place: Place) -> None:

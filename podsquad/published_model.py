@@ -1,0 +1,66 @@
+"""The model that ``podsquad ask`` asks where none is named: what the target holds, brought here from the Hub."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from podsquad.config.settings import Settings
+from podsquad.errors import InputMissingError, from_os_error
+from podsquad.publishing.folder import CURRENT
+from podsquad.publishing.places import target_of
+from podsquad.publishing.target import Champion, Target, refuse_lost
+from podsquad.store.durable import TEMPORARY_PREFIX, move_folder
+
+FETCHED = ".fetched"  # inside the store, so on a disk that is meant to hold models
+_DO = "run podsquad run first, or name a model's folder with --model"
+
+
+def published_model(settings: Settings, log: Callable[[str], None]) -> Path:
+    """Return a folder with the champion's files.
+
+    A folder's pointer is that folder. From the Hub the champion is fetched into the store, once: what is there, whole,
+    is taken as it is, and of each repository one version is kept.
+
+    Raises InputMissingError when nothing is published there, StoreError for a champion that cannot be read, and what
+    the Hub's errors are explained as.
+    """
+    publish = settings.publish
+    if publish.target == "folder":
+        pointer = publish.folder / publish.name / CURRENT
+        if not pointer.is_dir():
+            why = "no run has published there yet, or publish.folder or publish.name is another"
+            raise InputMissingError(f"nothing is published in {pointer}", why=why, do=_DO)
+        return pointer
+    with target_of(publish, log) as target:
+        state = target.state()
+        refuse_lost(target, state)
+        if state.champion is None:
+            absent = "there is no such repository, or the token may not see it"
+            why = "podsquad has published no version there" if state.exists else absent
+            raise InputMissingError(f"nothing is published in {target.describe('').current}", why=why, do=_DO)
+        home = settings.store.path.absolute() / FETCHED / target.place.replace("/", "--")
+        try:
+            return _fetched(target, state.champion, home, log)
+        except OSError as error:
+            raise from_os_error(error, f"fetching {target.place}", "--set store.path=FOLDER") from error
+
+
+def _fetched(target: Target, champion: Champion, home: Path, log: Callable[[str], None]) -> Path:
+    folder = home / champion.tag
+    if folder.is_dir() and not champion.listing.differing(folder):
+        return folder
+    log(f"fetching {champion.tag} of {target.place} to {folder}")
+    home.mkdir(parents=True, exist_ok=True)
+    staging = home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
+    try:
+        target.fetch(champion.tag, staging)
+        # Others may read from them just now: what they have open stays theirs.
+        for former in home.glob("v-*"):
+            shutil.rmtree(former)
+        move_folder(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
