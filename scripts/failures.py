@@ -89,6 +89,13 @@ def page(root: Path = ROOT) -> str:
     return "\n".join(lines) + "\n"
 
 
+def incomplete(root: Path = ROOT) -> list[str]:
+    """Return the places in the code that make an error without saying what happened, why, and what to do."""
+    names = {kind.__name__ for kind in all_errors() if kind.__module__ == "podsquad.errors"}
+    parts = ("what", "why", "do")
+    return [site.where for site in set_of_sites(root, names) if not all(site.parts.get(part) for part in parts)]
+
+
 def set_of_sites(root: Path, names: set[str]) -> list[Site]:
     """Return every call of one of the names in the code below ``root``, each text once per function."""
     found: dict[str, Site] = {}

@@ -30,6 +30,7 @@ from podsquad.store.artifacts import Store
 from podsquad.store.keys import key_of
 
 CHECKPOINT_STEPS = 10
+OWNER = "podsquad-drill"  # of the repositories on a drill's own Hub: nobody else's error names it
 _LOOK_SECONDS = 0.02
 _LONGEST_SECONDS = 900.0
 _RESULTS = ".prefect"  # in the store: what Prefect keeps of each stage (tasks/stage_task.py)
@@ -201,7 +202,7 @@ class Deployment:
                 path.unlink(missing_ok=True)
 
     def _own_paths(self) -> Iterator[Path]:
-        """Yield everything in the store that bears a key of the drill's."""
+        """Yield everything in the store that bears a key of the drill's, or tells of a repository of its own."""
         found: set[tuple[StageName, str]] = set()
         for changes in list(self._variants):
             with contextlib.suppress(PodsquadError):
@@ -209,8 +210,8 @@ class Deployment:
         for stage, key in found:
             home = self.store / stage
             yield from (path for path in (home / key, *home.glob(f".*/*{key}*")) if os.path.lexists(path))
-        keys = [key.encode() for _, key in found]
+        marks = [f"{OWNER}/".encode(), *(key.encode() for _, key in found)]
         for path in (self.store / _RESULTS).glob("*"):
             # Under a stage's key, or, for the error of a run that failed, under a name of Prefect's own.
-            if path.is_file() and any(key in path.name.encode() or key in path.read_bytes() for key in keys):
+            if path.is_file() and any(mark in path.name.encode() or mark in path.read_bytes() for mark in marks):
                 yield path

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podsquad.data.demo import ENCODER_FOLDER
-from podsquad.drill.deployment import CHECKPOINT_STEPS, Deployment, Run
+from podsquad.drill.deployment import CHECKPOINT_STEPS, OWNER, Deployment, Run
 from podsquad.drill.hub_server import Fault, HubServer
 from podsquad.errors import DiskFullError, LeaseLostError
 
-_TOKENIZER = "podsquad-drill/tokenizer"
+_TOKENIZER = f"{OWNER}/tokenizer"
 _LEASE_SECONDS = 3
 _FULL_KIBIBYTES = 64  # less than a checkpoint of the drill's model
 _NUM_FAILED = 3

@@ -143,7 +143,11 @@ class Store:
             shutil.rmtree(work, ignore_errors=True)
             built = _verify(home / key, stage, key).artifact
         if built is None:
-            raise InternalError(f"the artifact {home / key} is damaged although it was written a moment ago")
+            raise InternalError(
+                f"the artifact {home / key} is damaged although it was written a moment ago",
+                why="another program changes files of the store, or the disk does not give back what it was given",
+                do="check the disk and who writes to the store, and run the same again: it is built again",
+            )
         return built, False
 
     def ingredients(self, stage: str) -> Iterator[Ingredients]:
@@ -189,7 +193,11 @@ def _loss_told(stage: str, key: str, home: Path, lease: Lease) -> Iterator[None]
 def _make_manifest(folder: Path, ingredients: Ingredients) -> dict[str, Any]:
     names = list(list_files(folder))
     if not names:
-        raise InternalError(f"the stage {ingredients['stage']} wrote nothing")
+        raise InternalError(
+            f"the stage {ingredients['stage']} wrote nothing",
+            why="it ended as if all were well, but an artifact has at least one file",
+            do="report this with the log as a defect of podsquad",
+        )
     files = {name: digest_file(folder / name)._asdict() for name in names}
     return {
         "manifest_format": MANIFEST_FORMAT,

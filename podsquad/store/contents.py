@@ -95,5 +95,7 @@ def digest_path(path: Path) -> str:
         return digest_file(path).sha256
     except OSError as error:
         raise InputMissingError(
-            f"cannot read {path}: {error.strerror or error}", do="check the path and this user's rights"
+            f"cannot read {path}: {error.strerror or error}",
+            why="it is not there, or this user may not read it",
+            do="check the path and this user's rights",
         ) from error

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from podsquad.config.section import StageName
 from tests.faults.place import CANARY
 
 HOME = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ class Command:
     """``podsquad run`` in a folder of its own, with the kill switch on its path."""
 
     profile = "demo"
+    runtime = "podsquad.runtimes.torch"
     settings = SETTINGS
     published = "demo-reader"
     publishes = True
@@ -141,6 +143,18 @@ class Command:
     def forget(self) -> None:
         """Begin again in an empty folder."""
         shutil.rmtree(self.folder / ".podsquad")
+
+    def copy_from(self, store: Path, *stages: StageName) -> None:
+        """Take the artifacts of some stages from another store: they need not be made again."""
+        for stage in stages:
+            for path in (store / stage).glob("[0-9a-f]*"):
+                shutil.copytree(path, self.store / stage / path.name)
+
+
+class Unpublished(Command):
+    """The command that ends after evaluate: what comes after it is killed elsewhere (test_points.py)."""
+
+    publishes = False
 
 
 def _without_card(receipt: Path) -> bytes:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from podsquad.config.section import StageName
 from tests.crash.command import KILLED, TRAINED, Command
+from tests.crash.pod import PodCommand, Whole
 
 
 class Undisturbed:
@@ -19,18 +17,18 @@ class Undisturbed:
         self.places, self.made = whole.places(), whole.made()
         for made in ("model.safetensors", "history.jsonl", "predictions.json", "receipt.json", "/current/"):
             assert any(made in name for name in self.made), f"{made} is not compared: {sorted(self.made)}"
-        self.copy_to(trained, "download", "tokenize", "compile")
+        trained.copy_from(self.store, "download", "tokenize", "compile")
         assert trained.run(CRASH_AT=TRAINED) == KILLED, trained.told()
         self.checkpoint = trained.newest_checkpoint()
-
-    def copy_to(self, command: Command, *stages: StageName) -> None:
-        """Give a command's store the artifacts of some stages: they need not be made again."""
-        for stage in stages:
-            for path in (self.store / stage).glob("[0-9a-f]*"):
-                shutil.copytree(path, command.store / stage / path.name)
 
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Undisturbed:
     folder = tmp_path_factory.mktemp("undisturbed")
     return Undisturbed(Command(folder / "whole", prefect_server), Command(folder / "trained", prefect_server))
+
+
+@pytest.fixture(scope="session")
+def pod_night(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Whole:
+    """A night over the emulated IPU that nobody kills."""
+    return Whole(PodCommand(tmp_path_factory.mktemp("pod"), prefect_server))

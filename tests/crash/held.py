@@ -23,7 +23,7 @@ class Held:
         self.command = command
         self.process = command.start(*sets, CRASH_HOLD=place, CRASH_GATE=str(self._gate))
         self.wait("reached")
-        (self.runtime,) = children_of(self.process.pid, "podsquad.runtimes.torch")
+        (self.runtime,) = children_of(self.process.pid, command.runtime)
 
     def wait(self, word: str) -> None:
         """Return when the gate says that word (switch/sitecustomize.py)."""

@@ -17,11 +17,11 @@ def test_a_run_killed_while_it_mends_ends_in_the_same_bytes(
 ) -> None:
     accident = ACCIDENTS[name]
     command = Command(tmp_path, prefect_server)
-    undisturbed.copy_to(command, "download", "tokenize", "compile")
+    command.copy_from(undisturbed.store, "download", "tokenize", "compile")
     if accident.begin:
         assert command.run(CRASH_AT=accident.begin) == KILLED, command.told()
     else:
-        undisturbed.copy_to(command, "train", "evaluate")
+        command.copy_from(undisturbed.store, "train", "evaluate")
         command.finish()
     accident.happen(command)
     for phase in ("before", "after"):

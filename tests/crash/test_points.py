@@ -18,6 +18,8 @@ IN_ACCIDENTS = {accident.point.rpartition(":")[0] for accident in ACCIDENTS.valu
 ELSEWHERE = {
     "podsquad.store.retention:": "of `podsquad gc`; what a kill leaves in .staging, the next one removes",
     "podsquad.processes:write_record:": "a server's record for `make down`; no part of a run",
+    "podsquad.published_model:": "of `podsquad ask`, which fetches again what a kill left; no part of a run",
+    "podsquad.command.ask:": "of `podsquad ask`: a file of answers; no part of a run",
     "podsquad.runtimes.ipu.": "test_ipu_points.py kills there, over the emulation",
     "podsquad.runtimes.emulator.": "as those of the IPU runtime, which alone uses it",
 }
@@ -35,11 +37,31 @@ def test_every_durable_write_of_the_code_is_a_place_where_we_kill(undisturbed: U
 def test_a_run_killed_at_every_place_ends_in_the_same_bytes(
     undisturbed: Undisturbed, tmp_path: Path, prefect_server: str
 ) -> None:
+    """Killed before each: what is on the disk then is what there is after the one before it."""
+    kill_in_two_chains(undisturbed, [*_places(undisturbed, "before"), undisturbed.places[-1]], tmp_path, prefect_server)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(3600)
+def test_a_run_killed_after_every_place_ends_in_the_same_bytes(
+    undisturbed: Undisturbed, tmp_path: Path, prefect_server: str
+) -> None:
+    kill_in_two_chains(undisturbed, _places(undisturbed, "after"), tmp_path, prefect_server)
+
+
+def _places(undisturbed: Undisturbed, phase: str) -> list[str]:
+    """Return the places of one side of each rename and link; both sides have as many."""
+    sides = {side: [place for place in undisturbed.places if place.endswith(side)] for side in ("before", "after")}
+    assert [place.split()[:2] for place in sides["before"]] == [place.split()[:2] for place in sides["after"]]
+    return sides[phase]
+
+
+def kill_in_two_chains(undisturbed: Undisturbed, places: list[str], folder: Path, server: str) -> None:
     """Two chains share the places: each run of a chain goes on from where the one before was killed."""
 
     def chain(number: int) -> None:
-        command = Command(tmp_path / str(number), prefect_server)
-        for place in undisturbed.places[number::2]:
+        command = Command(folder / str(number), server)
+        for place in places[number::2]:
             assert command.run(CRASH_AT=place) == KILLED, f"not killed at {place}:\n{command.told()}"
             if place == TRAINED:
                 assert command.newest_checkpoint() == undisturbed.checkpoint
@@ -48,7 +70,6 @@ def test_a_run_killed_at_every_place_ends_in_the_same_bytes(
         assert command.leftovers() == []
 
     assert any("optimizer" in name for name in undisturbed.checkpoint)
-    assert TRAINED in undisturbed.places
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(chain, number) for number in (0, 1)]:
             future.result()

@@ -1,4 +1,4 @@
-"""One process of two is killed or stopped, two runs meet, a training has two processes: the bytes are the same."""
+"""The command or its runtime is killed or stopped, or two runs meet: the bytes are those of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -8,24 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.command import KILLED, Command, children_of
+from tests.crash.command import Command, Unpublished
 from tests.crash.conftest import Undisturbed
-from tests.crash.held import FIRST_CHECKPOINT, Held, lives, wait_for, written
-
-TWO = ("runtime.processes=2", "runtime.threads=2")
-
-
-class Unpublished(Command):
-    """The command that ends after evaluate: what comes after it is killed elsewhere (test_points.py)."""
-
-    publishes = False
+from tests.crash.held import Held, lives, wait_for, written
 
 
 @pytest.fixture
 def command(tmp_path: Path, prefect_server: str, undisturbed: Undisturbed) -> Command:
     """A folder in which everything before the training is made."""
     made = Unpublished(tmp_path, prefect_server)
-    undisturbed.copy_to(made, "download", "tokenize", "compile")
+    made.copy_from(undisturbed.store, "download", "tokenize", "compile")
     return made
 
 
@@ -122,27 +114,4 @@ def test_two_runs_of_different_things_both_proceed(command: Command, undisturbed
     assert len(list(command.store.glob("train/[0-9a-f]*"))) == 2
     made = command.made()
     assert all(made[name] == digest for name, digest in in_store(undisturbed.made).items())
-    assert command.leftovers() == []
-
-
-@pytest.mark.timeout(1200)
-def test_two_processes_that_train_together_are_killed_and_end_in_the_same_bytes(
-    command: Command, tmp_path_factory: pytest.TempPathFactory, undisturbed: Undisturbed, prefect_server: str
-) -> None:
-    whole = Unpublished(tmp_path_factory.mktemp("two"), prefect_server)
-    undisturbed.copy_to(whole, "download", "tokenize")
-    whole.finish(*TWO)
-    assert command.run(*TWO, CRASH_AT=FIRST_CHECKPOINT) == KILLED, command.told()
-    # Of the two one alone is killed: the other one cannot go on without it, and the command starts both again.
-    held = Held(command, *TWO)
-    (sibling,) = children_of(held.runtime, "podsquad.runtimes.torch")
-    os.kill(sibling, signal.SIGKILL)
-    wait_for(lambda: not lives(held.runtime), command)
-    held.let_go()
-    assert held.end() == 0, command.told()
-    assert "rank 1 of the training ended with signal 9" in command.whole_log()
-    assert command.whole_log().count("going on from the checkpoint of step") == 2
-    assert command.made() == whole.made() | {
-        name: digest for name, digest in undisturbed.made.items() if "store/compile/" in name
-    }
     assert command.leftovers() == []

@@ -1,10 +1,14 @@
-"""The drills through the genuine command: all pass, nothing of them stays; a recovery that is sabotaged fails."""
+"""The drills through the genuine command: all pass, nothing of them stays; each fails when what it guards is broken."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -13,10 +17,12 @@ from podsquad.command.drill import run_drills
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.drill.deployment import Deployment
-from podsquad.drill.scenarios import DRILLS, Outcome, kill
+from podsquad.drill.scenarios import DRILLS, Drill, Outcome, kill, truncate_checkpoint
 from podsquad.errors import SettingsError
+from tests.faults.place import CANARY
 
 ROOT = Path(__file__).resolve().parents[2]
+SABOTEUR = Path(__file__).parent / "saboteur"
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -34,14 +40,52 @@ def a_user_s_store(folder: Path) -> Path:
     return store
 
 
-def sabotaged(place: Deployment, whole: str, between: Callable[[], None]) -> Outcome:
-    """Lose the checkpoints after the kill: what is to be recovered is not there."""
+def losing(drill: Drill, kept: int) -> Drill:
+    """Return a drill that loses all checkpoints but the newest ``kept`` after the harm: what recovers is not there."""
 
-    def lose() -> None:
-        for checkpoint in place.checkpoints():
-            checkpoint.rename(checkpoint.with_name("lost-" + checkpoint.name))
+    def sabotaged(place: Deployment, whole: str, between: Callable[[], None]) -> Outcome:
+        def lose() -> None:
+            checkpoints = place.checkpoints()
+            for checkpoint in checkpoints[: len(checkpoints) - kept]:
+                checkpoint.rename(checkpoint.with_name("lost-" + checkpoint.name))
 
-    return kill(place, whole, lose)
+        return drill(place, whole, lose)
+
+    return sabotaged
+
+
+def broken(name: str) -> Drill:
+    """Return a drill in whose runs the code that it guards is broken (saboteur/sitecustomize.py)."""
+
+    def sabotaged(place: Deployment, whole: str, between: Callable[[], None]) -> Outcome:
+        with mock.patch.dict(os.environ, DRILL_SABOTAGE=name):
+            return DRILLS[name](place, whole, between)
+
+    return sabotaged
+
+
+# What each drill says when the thing that it guards is broken.
+SABOTAGED = {
+    "kill": (losing(kill, 0), r"the training went on from step 0, though step \d+ was saved"),
+    "truncate-checkpoint": (losing(truncate_checkpoint, 1), r"the training went on from step 0, though step \d+ was"),
+    "full-disk": (broken("full-disk"), "the run ended with 70, not 74"),
+    "hub-500": (broken("hub-500"), "the run ended with 75, not 0"),
+    "stale-lease": (broken("stale-lease"), "the run ended with 73, not 75"),
+}
+
+
+def without_token(drill: Drill) -> Drill:
+    """Return a drill after which the token of the environment is in no log and no file of the store."""
+
+    @wraps(drill)
+    def watched(place: Deployment, whole: str, between: Callable[[], None]) -> Outcome:
+        outcome = drill(place, whole, between)
+        files = [path for folder in (place.scratch, place.store) for path in folder.rglob("*") if path.is_file()]
+        assert any(path.suffix == ".log" for path in files)
+        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+        return outcome
+
+    return watched
 
 
 @pytest.mark.timeout(1800)
@@ -51,26 +95,37 @@ def test_every_drill_passes_a_sabotaged_one_fails_and_nothing_stays(
     store = a_user_s_store(tmp_path)
     before = listing(store)
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", f"{SABOTEUR}{os.pathsep}{ROOT}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("HF_TOKEN", CANARY)
     monkeypatch.chdir(tmp_path)
     names = list(DRILLS)
-    monkeypatch.setitem(DRILLS, "sabotaged", sabotaged)
+    assert set(names) == set(SABOTAGED)
+    for name in names:
+        monkeypatch.setitem(DRILLS, name, without_token(DRILLS[name]))
+    for name, (drill, _) in SABOTAGED.items():
+        monkeypatch.setitem(DRILLS, f"sabotaged {name}", without_token(drill))
+    # The broken ones first: what a good one made they would find made.
+    in_turn = [*(f"sabotaged {name}" for name in names), *names]
     settings = load_settings("demo", {"store.path": str(store)}).settings
-    assert not run_drills(settings, [], as_json=True)
+    assert not run_drills(settings, in_turn, as_json=True)
     captured = capfd.readouterr()
     report = json.loads(captured.out)
-    *drills, last = report["drills"]
-    assert [drill["name"] for drill in drills] == names
-    for drill in drills:
+    drills = dict(zip(in_turn, report["drills"], strict=True))
+    for name in names:
+        drill = drills[name]
+        assert drill["name"] == name
         assert drill["passed"], drill
         assert drill["faults"] == []
         assert drill["recovery_seconds"] > 0
         assert 0 <= drill["lost_steps"] < 300
-    assert not last["passed"]
+    for name, (_, fault) in SABOTAGED.items():
+        drill = drills[f"sabotaged {name}"]
+        assert not drill["passed"], name
+        assert any(re.match(fault, told) for told in drill["faults"]), drill
     assert not report["passed"]
-    assert any(fault.startswith("the training went on from step 0, though step ") for fault in last["faults"])
     assert "Traceback" not in captured.err
+    assert CANARY not in captured.out + captured.err
     assert listing(store) == before
 
 
@@ -129,6 +184,7 @@ def test_what_bears_a_key_of_the_drill_s_goes_and_nothing_else(tmp_path: Path) -
             (store / name).write_text("the drill's")
         (store / f".prefect/{stage}-{key}-0123").write_text("a result")
         (store / ".prefect/0123").write_text(f'{{"error": "building {key}"}}')
+        (store / ".prefect/0456").write_text('{"error": "cannot load the tokenizer podsquad-drill/tokenizer"}')
     assert listing(store) == before
 
 

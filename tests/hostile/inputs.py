@@ -9,6 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.faults.place import CANARY
+
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 NESTED = 3000  # levels: deeper than Python's own limit of 1,000
@@ -45,7 +47,7 @@ ODD_TEXTS = (
         "none",
         "NULL",
     ),
-    *("true", "NaN", "-0", "1e999", "0x10", "1_000", "١٢", HUGE),
+    *("true", "NaN", "-0", "1e999", "0x10", "1_000", "١٢", HUGE, CANARY),
 )
 ODD_NUMBERS = (
     0, -1, 1, 2**31, -(2**31) - 1, 2**63, -(2**63) - 1, 2**64, 10**400, 0.5, -0.0, 1e308, float("inf"), float("-inf"),

@@ -90,6 +90,7 @@ def write_features(path: Path) -> None:
     chars = [[[0, 4], [3, 8]], [[0], [3]], [[4], [8]]]
     columns = [
         pa.array([0, 1, 1], pa.int32()),
+        pa.array([2**64 - 1, 7, 7], pa.uint64()),
         pa.array([4, 3, 4], pa.int16()),
         pa.array([2, 1, 1], pa.int16()),
         pa.array([4, 0, 0], pa.int16()),
@@ -125,7 +126,8 @@ def use_dataset(folder: Path) -> None:
 
 def use_features(folder: Path) -> None:
     features = Features(folder, "train")
-    for values in (features.question_index, features.context_start, features.context_length, features.start_position):
+    whole = (features.question_index, features.question_hash, features.context_start, features.context_length)
+    for values in (*whole, features.start_position, features.end_position):
         assert isinstance(values, np.ndarray)
         assert len(values) == len(features)
     for ragged in (features.input_ids, features.char_starts, features.char_ends):

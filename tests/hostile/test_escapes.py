@@ -79,13 +79,13 @@ def test_a_hub_s_files_cannot_be_fetched_outside_the_folder(name: str, place: Pl
 
     for attempt in (
         lambda: place.target().fetch("main", goal),
-        lambda: place.target().state(),
         lambda: hub.download([name], "main", goal),
         lambda: hub.read(name, "main", goal),
     ):
         with pytest.raises(DataError) as caught:
             attempt()
         assert name in caught.value.what or FILES_FILE in caught.value.what
+    assert place.target().state().champion is None  # a listing that names it is none of podsquad's
     assert not verify(open_repository(hub, "main", goal)).is_whole
     assert everything(tmp_path) == before
     assert not Path(ABSOLUTE).exists()

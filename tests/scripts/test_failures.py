@@ -40,6 +40,18 @@ def test_the_page_is_as_the_code_is(failures: ModuleType) -> None:
     assert failures.PAGE.read_text(encoding="utf-8") == failures.page(), "write it again: python scripts/failures.py"
 
 
+def test_every_error_says_what_why_and_what_to_do(failures: ModuleType) -> None:
+    assert failures.incomplete() == []
+
+
+def test_an_error_that_does_not_say_why_or_what_to_do_is_found(failures: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "podsquad").mkdir()
+    whole = 'def whole(path):\n    raise DataError("no", why="it is gone", do="look")\n'
+    empty = 'def empty(path):\n    raise StoreError("no", why="", do="look")\n'
+    (tmp_path / "podsquad/made_up.py").write_text(MODULE + whole + empty)
+    assert failures.incomplete(tmp_path) == [f"podsquad/made_up.py: {name}" for name in ("work", "old", "empty")]
+
+
 def test_every_error_has_its_row(failures: ModuleType) -> None:
     page = failures.page()
     for kind in all_errors():
