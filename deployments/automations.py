@@ -24,11 +24,13 @@ TOO_LONG_HOURS = 8.0
 LEAST_SECONDS = 10.0  # of a proactive trigger (prefect/events/schemas/automations.py)
 ZOMBIE = "podsquad: no heartbeat"
 NOBODY = "podsquad: no worker"
-REJECTED_TAG = "verdict:rejected"
+# How the sentence of a run begins whose model the gate rejected (flows/report.py). Not its tag: for five minutes the
+# server sends with a run's events the tags that it had at the first of them (prefect/server/models/events.py).
+REJECTED_SENTENCES = ("Rejected: ", "Emulated. Rejected: ")
 _FINAL = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")}
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 _OURS = {"prefect.resource.role": "flow", "prefect.resource.name": list(FLOWS)}
-_REJECTED = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{REJECTED_TAG}"}
+_REJECTED = {"prefect.state-message": [f"{words}*" for words in REJECTED_SENTENCES]}
 # What the webhook gets. tojson quotes whatever a name or a message holds.
 _PAYLOAD = {
     "event": None,
@@ -102,7 +104,7 @@ def make_automations(webhook: UUID | None, silent_seconds: float, too_long_secon
         (
             "rejected",
             "the gate has rejected a run's model",
-            trigger(expect={"prefect.flow-run.Completed"}, match_related=[_OURS, _REJECTED]),
+            trigger(expect={"prefect.flow-run.Completed"}, match=_RUNS | _REJECTED),
         ),
     )
     return automations + [

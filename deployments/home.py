@@ -91,6 +91,10 @@ def run_program(program: Callable[[], object]) -> None:
         sys.exit(130)
     except Exception as error:
         traceback.print_exc()
-        failure = InternalError(f"{type(error).__name__}: {error}", why="a bug, or a refusal of Prefect's")
+        failure = InternalError(
+            f"{type(error).__name__}: {error}",
+            why="a bug, or a refusal of Prefect's",
+            do="report this with the logs in .podsquad",
+        )
     print_error(failure)
     sys.exit(failure.exit_code)

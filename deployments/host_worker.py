@@ -1,8 +1,8 @@
-"""Prefect's process worker, where it is changed: how it ends, what a cancelled run may take, what it tells twice, and
-that it outlives any outage of its server.
+"""Prefect's process worker, where it is changed: how it ends, what a cancelled run may take, what it tells twice, for
+whom a run waits, what it refuses, and that it outlives any outage of its server.
 
-It reaches into what Prefect keeps private (3.9.1, pinned in pyproject.toml); tests/deployments/test_worker.py and
-test_resume.py hold each of the four against a genuine server.
+It reaches into what Prefect keeps private (3.9.1, pinned in pyproject.toml); tests/deployments/test_worker.py,
+test_resume.py and test_bad_days.py hold each of them against a genuine server.
 """
 
 from __future__ import annotations
@@ -21,12 +21,18 @@ import prefect.runner._flow_run_executor as prefect_executor
 import prefect.workers.process as prefect_process
 from prefect import get_client
 from prefect._internal.observers import FlowRunCancellingObserver
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.exceptions import PrefectException
 from prefect.states import Failed
 
 from deployments.home import CHECKOUT
 from deployments.parameters import refuse_former
-from deployments.sweep import end_tasks
+from deployments.sweep import UNFINISHED, end_tasks
 from podsquad.errors import SettingsError
 
 _LOOK_SECONDS = 0.5
@@ -48,6 +54,7 @@ class HostWorker(prefect_process.ProcessWorker):  # type: ignore[misc]
         super().__init__(**options)
         self.is_closed = False
         self.num_open = 0
+        self._waited_for: dict[UUID, list[str]] = {}  # what was told, and needs not be told at each try
         prefect_process.FlowRunExecutorContext = functools.partial(_Context, grace_seconds)
         prefect_executor.FlowRunCancellingObserver = _Observer
 
@@ -71,6 +78,27 @@ class HostWorker(prefect_process.ProcessWorker):  # type: ignore[misc]
             return await super().run(flow_run, configuration, task_status)
         finally:
             self.num_open -= 1
+
+    async def _propose_pending_state(self, flow_run: Any) -> bool:
+        is_taken = bool(await super()._propose_pending_state(flow_run))
+        if is_taken:
+            self._waited_for.pop(flow_run.id, None)
+        else:
+            await unless_away("whom a run waits for", lambda: self._tell_for_whom(flow_run))
+        return is_taken
+
+    async def _tell_for_whom(self, flow_run: Any) -> None:
+        """Say on the page of a run that was not let in which runs of its deployment go on; Prefect names none."""
+        of_it = FlowRunFilterDeploymentId(any_=[flow_run.deployment_id])
+        going_on = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))
+        found = await self.client.read_flow_runs(flow_run_filter=FlowRunFilter(deployment_id=of_it, state=going_on))
+        names = sorted(f"{run.name} ({run.id})" for run in found if run.id != flow_run.id)
+        if names and self._waited_for.get(flow_run.id) != names:
+            self._waited_for[flow_run.id] = names
+            state = (await self.client.read_flow_run(flow_run.id)).state
+            does = "is cancelled because of" if state.is_cancelled() else "waits for"
+            logger = self.get_flow_run_logger(flow_run)
+            logger.info("this run %s %s, of the same deployment, which goes on", does, " and ".join(names))
 
     async def _why_refused(self, flow_run: Any) -> str:
         if flow_run.deployment_id is None:

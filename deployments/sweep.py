@@ -16,6 +16,7 @@ from uuid import UUID
 
 _RUN_ID = b"PREFECT__FLOW_RUN_ID="
 _ENGINE = (b"prefect.engine", b"prefect.flow_engine", b"prefect.runner._workspace_supervisor", b"flow-run\0execute")
+UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")  # the types of states in which a run has a process, or soon will
 _LABEL = "prefect.worker.name"
 _UNLABELLED_FOR = timedelta(seconds=60)  # a worker labels a run within a second of taking it
 _logger = logging.getLogger("podsquad.sweep")
@@ -80,10 +81,8 @@ def _unfinished(client: Any, pool: str) -> list[Any]:
         WorkPoolFilter,
         WorkPoolFilterName,
     )
-    from prefect.client.schemas.objects import StateType
 
-    types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))
     runs: list[Any] = client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=state),
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),

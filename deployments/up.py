@@ -71,6 +71,7 @@ def _ensure_server(port: int | None) -> str:
         if port is not None and address != f"http://{HOST}:{port}":
             raise SettingsError(
                 f"the server of this checkout runs at {address}, not on port {port}",
+                why="a checkout has one server",
                 do="stop it first with: make down",
             )
         _await_server(found[0], address)
@@ -114,7 +115,11 @@ def _ensure_worker() -> None:
         if not record.is_alive():
             raise _died("worker")
         if time.monotonic() > deadline:
-            raise TemporaryError("the worker does not report to the server", do=f"look at {LOGS / 'worker.log'}")
+            raise TemporaryError(
+                "the worker does not report to the server",
+                why="the machine is busy, or it hangs",
+                do=f"look at {LOGS / 'worker.log'}; make down, then make up",
+            )
         time.sleep(_LOOK_SECONDS)
     print(f"worker       started (process {record.pid}) for the work pool {POOL}")
 

@@ -64,6 +64,7 @@ def merged(changes: Any, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     if twice := sorted(changed.keys() & (overrides or {}).keys()):
         raise SettingsError(
             f"{' and '.join(twice)} is set twice: by a field of its own and among the overrides",
+            why="a field and the overrides may name the same setting, and neither goes before the other",
             do="leave one of the two empty",
         )
     return {**changed, **(overrides or {})}

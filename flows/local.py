@@ -26,7 +26,11 @@ def run_here(parameters: dict[str, Any], *, is_canary: bool = False) -> dict[str
     try:
         report: dict[str, Any] = _canary_report(parameters) if is_canary else retrain(**parameters)
     except TerminationSignal as stop:
-        raise StoppedError("stopped by SIGTERM", do="run the same again: it goes on from there") from stop
+        raise StoppedError(
+            "stopped by SIGTERM",
+            why="a person, a scheduler or the end of the machine asked for it",
+            do="run the same again: it goes on from there",
+        ) from stop
     except (RuntimeError, httpx.TransportError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in _NO_SERVER):
             raise

@@ -9,8 +9,8 @@ from typing import Any
 from podsquad.config.section import StageName
 from podsquad.data.dataset import Questions, read_questions
 from podsquad.evaluation.report import read_metrics
-from podsquad.history import training_record
 from podsquad.publishing.publish import read_publication, read_verdict
+from podsquad.publishing.receipt import training_record
 from podsquad.stages.catalog import STAGES
 from podsquad.unchanged import Unchanged
 from tasks.reference import ArtifactReference
@@ -31,15 +31,16 @@ def report_run(
     metrics = read_metrics(paths["evaluate"])
     verdict = read_verdict(paths["publish"], is_reused=outcomes[-1].is_reused) if "publish" in paths else None
     publication = read_publication(paths["publish"]) if "publish" in paths else None
+    is_emulated = bool(training_record(paths["train"]).get("emulated", False))
     is_a_folder = publication is not None and publication.target == "folder" and bool(publication.key)
     return {
         "profile": profile,
         "note": note,
-        "summary": _summary(metrics, verdict),
+        "summary": _summary(metrics, verdict, is_emulated=is_emulated),
         "exact_match": metrics["exact_match"],
         "f1": metrics["f1"],
         "num_questions": metrics["num_questions"],
-        "emulated": bool(training_record(paths["train"]).get("emulated", False)),
+        "emulated": is_emulated,
         "verdict": verdict,
         "is_published": bool(verdict and verdict["is_published"]),
         "publication": publication.url if publication else None,
@@ -65,14 +66,15 @@ def report_run(
 def report_unchanged(profile: str, unchanged: Unchanged, *, note: str = "") -> dict[str, Any]:
     """Return the report of a run that made nothing: no stage, and no model in the store."""
     publication, metrics = unchanged.publication, unchanged.metrics
+    is_emulated = "emulated" in unchanged.receipt.hardware.kind
     return {
         "profile": profile,
         "note": note,
-        "summary": _summary(metrics, unchanged.verdict),
+        "summary": _summary(metrics, unchanged.verdict, is_emulated=is_emulated),
         "exact_match": metrics["exact_match"],
         "f1": metrics["f1"],
         "num_questions": metrics["num_questions"],
-        "emulated": "emulated" in unchanged.receipt.hardware.kind,
+        "emulated": is_emulated,
         "verdict": unchanged.verdict,
         "is_published": False,
         "publication": publication.url,
@@ -83,11 +85,10 @@ def report_unchanged(profile: str, unchanged: Unchanged, *, note: str = "") -> d
     }
 
 
-def _summary(metrics: Mapping[str, Any], verdict: Mapping[str, Any] | None) -> str:
+def _summary(metrics: Mapping[str, Any], verdict: Mapping[str, Any] | None, *, is_emulated: bool) -> str:
     scores = f"Exact match {metrics['exact_match']:.2f}, F1 {metrics['f1']:.2f}."
-    if verdict is None:
-        return f"Not to be published. {scores}"
-    return f"{verdict['verdict'].capitalize()}: {verdict['reason']} {scores}"
+    told = f"{verdict['verdict'].capitalize()}: {verdict['reason']}" if verdict else "Not to be published."
+    return f"{'Emulated. ' if is_emulated else ''}{told} {scores}"
 
 
 def _example(questions: Questions) -> dict[str, str]:

@@ -50,7 +50,8 @@ def retrain(
     log_to_page()
     night = Night.begin(profile, merged(changes, overrides), frozenset(refresh), publish=publish, note=note)
     if publish and (unchanged := night.find_unchanged()):
-        return Completed(message=unchanged.verdict["reason"], data=report_unchanged(profile, unchanged, note=note))
+        report = report_unchanged(profile, unchanged, note=note)
+        return Completed(message=report["summary"], data=report)
     dataset = night.run(download)
     features = night.run(tokenize, dataset)
     executable = night.run(compile_program, features)

@@ -19,8 +19,10 @@ from podsquad.preflight import first_failure, run_checks
 from podsquad.publishing.places import target_of
 from podsquad.publishing.publish import read_verdict
 from podsquad.publishing.target import TargetState
+from podsquad.reporting import marked
+from podsquad.stages.resolved import mark_of
 from podsquad.unchanged import Unchanged, find_unchanged
-from podsquad.views import View, plan_view, publication_view, stage_views, verdict_view
+from podsquad.views import View, emulated_view, plan_view, publication_view, stage_views, verdict_view
 from tasks.hub_token import hub_token
 from tasks.page import show, tag_run
 from tasks.reference import ArtifactReference
@@ -67,10 +69,12 @@ class Night:
             found = find_unchanged(self.settings, logging.getLogger("podsquad.run").info)
         if found:
             verdict = found.verdict
-            show(
-                self.settings.profile,
-                lambda: [verdict_view(verdict), publication_view(found.publication, verdict)],
-            )
+
+            def views() -> list[View]:
+                made = [verdict_view(verdict), publication_view(found.publication, verdict)]
+                return [emulated_view(view) for view in made] if "emulated" in found.receipt.hardware.kind else made
+
+            show(self.settings.profile, views)
             tag_run(f"verdict:{verdict['verdict']}")
         return found
 
@@ -94,7 +98,8 @@ class Night:
         reference: ArtifactReference = state.result()
         if state.name == "Cached":
             reference = reference.model_copy(update={"is_reused": True, "reason": "unchanged", "seconds": 0.0})
-            logging.getLogger(f"podsquad.{stage.name}").info("%s is reused: unchanged", stage.name)
+            told = marked(mark_of(self.settings, stage.name), f"{stage.name} is reused: unchanged")
+            logging.getLogger(f"podsquad.{stage.name}").info("%s", told)
         self.outcomes.append(reference)
         self.folders[reference.stage] = reference.artifact().path
         show(

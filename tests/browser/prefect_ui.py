@@ -107,11 +107,6 @@ class PrefectUI:
         texts = [card.inner_text().split("\n") for card in cards.all()]  # flow, run, task, state, time, duration
         return [(lines[2], lines[3]) for lines in texts]
 
-    def log(self, run_id: str) -> str:
-        """Return all of a run's log; the page shows a part of it at a time."""
-        chosen = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
-        return "\n".join(entry["message"] for entry in self.place.call("POST", "/logs/filter", chosen))
-
     def artifacts(self) -> list[tuple[str, str]]:
         """Return key and description of each artifact that the run's page shows."""
         cards = self.tab("Artifacts").get_by_role("link")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,10 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def place(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    made = Place(tmp_path_factory.mktemp("place"))
-    made.environ |= SMALL
-    made.up()
-    yield made
-    made.down()
+    with closing(Place(tmp_path_factory.mktemp("place"))) as made:
+        made.environ |= SMALL
+        made.up()
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def first(ui: PrefectUI) -> Seen:
     ui.field("Learning Rate").fill("0.002")
     ui.choose("refresh", "evaluate")
     ui.field("note").fill(NOTE)
-    ui.picture("form", height=1500)
+    ui.picture("form", height=1600)
     seen = Seen(ui.submit())
     ui.open_run(seen.run_id)
     wait_for_artifact(ui.place, seen.run_id, "train-progress")
@@ -84,6 +84,7 @@ def first(ui: PrefectUI) -> Seen:
     ui.open_run(seen.run_id)
     ui.picture("run", height=1150)
     ui.wait_for_state("Completed")
+    ui.picture("completed", height=1150)
     return seen
 
 
@@ -103,7 +104,7 @@ def mended(ui: PrefectUI, first: Seen) -> Seen:
     ui.open_run(seen.run_id)
     ui.wait_for_state("Failed")
     seen.during["stages"] = str(ui.stages())
-    seen.during["log"] = ui.log(seen.run_id)
+    seen.during["log"] = ui.place.told(seen.run_id)
     seen.during["details"] = ui.tab("Details").inner_text()
     ui.picture("failed", height=1150)
     folder.unlink()
@@ -201,7 +202,7 @@ def test_a_run_is_named_by_profile_and_date_and_tagged(ui: PrefectUI, first: See
 def test_the_log_has_the_note_the_reasons_and_what_the_runtime_said(ui: PrefectUI, first: Seen) -> None:
     ui.open_run(first.run_id)
     ui.tab("Logs").get_by_text(f"note: {NOTE}").wait_for()
-    said = ui.log(first.run_id)
+    said = ui.place.told(first.run_id)
     for words in ("download runs: nothing made yet", "products: ", "120 of 120, loss", "evaluate is done in"):
         assert words in said
 
@@ -305,3 +306,28 @@ def test_a_run_that_cannot_begin_says_so_on_its_page_and_no_stage_runs(ui: Prefe
     ui.wait_for_state("Failed")
     assert "nowhere.json" in ui.tab("Details").inner_text()
     assert task_names(place, run_id) == []
+
+
+def test_a_run_whose_worker_was_killed_in_its_training_goes_on_with_retry_to_the_published_model(
+    ui: PrefectUI, place: Place, rejected: Seen
+) -> None:
+    ui.open_form("demo")
+    ui.field("Epochs").fill("6")
+    ui.field("Seed").fill("3")
+    ui.set_overrides(json.dumps(ANY_MODEL))
+    run_id = ui.submit()
+    ui.open_run(run_id)
+    wait_for_artifact(place, run_id, "train-progress")
+    place.stop("worker")
+    ui.wait_for_state("Crashed")
+    assert "aborted by a termination signal" in ui.tab("Details").inner_text()
+    place.up()
+    ui.retry()
+    ui.wait_for_state("Completed")
+    assert [state for _, state in ui.stages()[:6]] == ["Completed"] * 3 + ["Cached"] * 3
+    assert "going on from the checkpoint of step" in place.told(run_id)
+    assert "verdict:promoted" in place.call("GET", f"/flow_runs/{run_id}")["tags"]
+    ui.open_artifact("demo-publication").get_by_text("podsquad ask").first.wait_for()
+    model, context = place.folder / ".podsquad/published/demo-reader/current", "Ada lives in Rome."
+    answer = place.run("podsquad", "ask", "--json", "--model", str(model), "--context", context, "Where does Ada live?")
+    assert json.loads(answer)["text"] in context

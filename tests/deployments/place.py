@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import httpx
 from podsquad.processes import ProcessRecord, read_record
 
 HOME = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 600.0  # for anything: a busy machine is no reason to fail
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 # A flow whose one task runs a runtime that saves when it is stopped, and is done at once when it finds what it saved.
@@ -90,13 +92,31 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(what: str, condition: Callable[[], Any], seconds: float = 240.0) -> Any:
+def wait_until(what: str, condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
     """Return the first true value of ``condition``, looked at again and again."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for this: {what}"
         pause.wait(0.1)
     return value
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a program; whatever happens in the block, after it the program goes on no more."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def processes() -> Iterator[tuple[int, bytes, bytes, Path]]:
+    """Yield number, environment, command and working folder of each process that this user may look at."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            environ, command = ((folder / name).read_bytes() for name in ("environ", "cmdline"))
+            yield int(folder.name), environ, command, (folder / "cwd").readlink()
 
 
 @dataclass
@@ -124,7 +144,7 @@ class Waiting:
         """Return why the runtime saved and ended."""
         return self._line("ended")
 
-    def _line(self, name: str, seconds: float = 60.0) -> str:
+    def _line(self, name: str, seconds: float = PATIENCE_SECONDS) -> str:
         readable, _, _ = select.select([self._handles[name]], [], [], seconds)
         assert readable, f"the runtime has not {name} within {seconds:g} s"
         line = b""
@@ -144,6 +164,7 @@ class Place:
         ignored = shutil.ignore_patterns("__pycache__")
         for name in ("podsquad", "flows", "tasks", "deployments"):
             shutil.copytree(HOME / name, folder / name, ignore=ignored)
+        shutil.copy(HOME / "prefect.yaml", folder, follow_symlinks=False)
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.environ["PYTHONPATH"] = str(folder)
         # So that nothing waits longer than it must.
@@ -158,7 +179,7 @@ class Place:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=PATIENCE_SECONDS,
         )
 
     def run(self, *arguments: str, **environ: str) -> str:
@@ -196,6 +217,21 @@ class Place:
 
     def down(self) -> str:
         return self.run("deployments.up", "--down")
+
+    def close(self) -> None:
+        """Stop what runs, and hold that nothing is left of what was ever started here."""
+        try:
+            self.down()
+            wait_until("nothing goes on here", lambda: not self._all_processes())
+        finally:
+            for process in self._all_processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+    def _all_processes(self) -> list[int]:
+        """Server, worker, flows and runtimes: each was started in this folder, or its environment names it."""
+        named = os.fsencode(self.folder)
+        return [pid for pid, environ, _, cwd in processes() if named in environ or cwd.is_relative_to(self.folder)]
 
     def process(self, what: str) -> ProcessRecord:
         found = read_record(self.folder / f".podsquad/{what}.json")
@@ -251,6 +287,14 @@ class Place:
         found = self.call("POST", "/task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "ID_DESC"})
         return [each["state"]["type"] for each in found]
 
+    def told(self, run_id: str) -> str:
+        """Return the log on the run's page."""
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        lines: list[str] = []
+        while page := self.call("POST", "/logs/filter", body | {"offset": len(lines)}):
+            lines += [each["message"] for each in page]
+        return "\n".join(lines)
+
     def retry(self, run_id: str) -> None:
         """Do what the UI's button does."""
         state = {"type": "SCHEDULED", "name": "AwaitingRetry"}
@@ -263,14 +307,10 @@ class Place:
 
     def flow_pid(self, run_id: str) -> int:
         """The process of a run, by what its environment tells."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                variables = (folder / "environ").read_bytes().split(b"\0")
-                command = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if f"PREFECT__FLOW_RUN_ID={run_id}".encode() in variables and b"prefect.engine" in command:
-                return int(folder.name)
+        variable = f"PREFECT__FLOW_RUN_ID={run_id}".encode()
+        for pid, environ, command, _ in processes():
+            if variable in environ.split(b"\0") and b"prefect.engine" in command:
+                return pid
         raise AssertionError("the run has no process")
 
     def waiting(self, name: str) -> Waiting:

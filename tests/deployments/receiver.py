@@ -8,7 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-from tests.deployments.place import Place
+from tests.deployments.place import PATIENCE_SECONDS, Place
 
 BLOCK = "night-watch"
 
@@ -35,7 +35,7 @@ class Receiver:
 
     def message(self, about: str) -> dict[str, Any]:
         """Return the next message about the run of that name; others may come between."""
-        while (message := self.got.get(timeout=240))["run"] != about:
+        while (message := self.got.get(timeout=PATIENCE_SECONDS))["run"] != about:
             pass
         return message
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.place import Place, wait_until
+from tests.deployments.place import Place, running, wait_until
 from tests.deployments.receiver import Receiver
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 SILENT, TOO_LONG = 10.0, 10.0  # the least that Prefect takes
 
 # A flow of the night's name that says its run's id and then only lives.
@@ -44,9 +44,9 @@ def automations(place: Place) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in found}
 
 
-def begin(place: Place, name: str, *tags: str, flow: str = "retrain") -> str:
+def begin(place: Place, name: str, flow: str = "retrain") -> str:
     flow_id = place.call("POST", "/flows/", {"name": flow})["id"]
-    run = place.call("POST", "/flow_runs/", {"flow_id": flow_id, "name": name, "tags": tags})["id"]
+    run = place.call("POST", "/flow_runs/", {"flow_id": flow_id, "name": name})["id"]
     end(place, run, "RUNNING")
     return str(run)
 
@@ -71,9 +71,11 @@ def test_a_bad_end_is_told_with_its_reason_and_address(place: Place, receiver: R
 
 
 def test_a_run_that_the_gate_rejected_is_told_and_one_that_passed_is_not(place: Place, receiver: Receiver) -> None:
-    end(place, begin(place, "good", "verdict:passed"), "COMPLETED")
-    end(place, begin(place, "bad", "verdict:rejected"), "COMPLETED")
-    assert receiver.message("bad")["event"] == "rejected"
+    end(place, begin(place, "good"), "COMPLETED", "Promoted: not worse. Rejected: nothing.")
+    for name, sentence in (("bad", "Rejected: F1 went\nfrom 80 to 4."), ("emulated", "Emulated. Rejected: as well.")):
+        end(place, begin(place, name), "COMPLETED", sentence)
+        message = receiver.message(name)
+        assert (message["event"], message["message"]) == ("rejected", sentence)
     assert all(message["run"] != "good" for message in receiver.got.queue)
 
 
@@ -86,7 +88,7 @@ def test_a_run_that_does_not_end_is_told(place: Place, receiver: Receiver) -> No
 
 def test_a_killed_process_that_no_worker_saw_is_shown_as_crashed(place: Place, receiver: Receiver) -> None:
     environ = place.environ | {"PREFECT_API_URL": f"{place.url}/api", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
-    with subprocess.Popen([sys.executable, "-c", LIVES], env=environ, stdout=subprocess.PIPE, text=True) as process:
+    with running([sys.executable, "-c", LIVES], env=environ, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         run = process.stdout.readline().strip()
         beat = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}

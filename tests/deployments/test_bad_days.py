@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deployments.place import Place, free_port, wait_until
+from tests.deployments.place import PATIENCE_SECONDS, Place, free_port, running, wait_until
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +122,13 @@ def test_the_command_tells_the_same(place: Place, nobody: str) -> None:
 
 def test_a_worker_without_a_server_says_so_and_goes_on_asking(place: Place, nobody: str) -> None:
     place.stop("worker")
-    with subprocess.Popen(
-        [sys.executable, "-m", "deployments.worker"],
-        cwd=place.folder,
-        env=place.environ | {"PREFECT_API_URL": nobody},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as worker:
+    environ = place.environ | {"PREFECT_API_URL": nobody}
+    command = [sys.executable, "-m", "deployments.worker"]
+    with running(command, cwd=place.folder, env=environ, stderr=subprocess.PIPE) as worker:
         assert worker.stderr is not None
         line = worker.stderr.readline()
         worker.send_signal(signal.SIGTERM)
-        worker.stderr.read()
+        worker.communicate(timeout=PATIENCE_SECONDS)
     assert f"the server at {nobody} cannot be reached (" in line
     assert worker.returncode != 0
     place.up()

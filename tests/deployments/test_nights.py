@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.place import Place, wait_until
+from tests.deployments.place import PATIENCE_SECONDS, Place, running, wait_until
 from tests.deployments.training import SIZE, Training
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -80,22 +80,21 @@ def test_nights_take_turns_whatever_started_them(place: Place) -> None:
         sets = [f"--set={name}={value}" for name, value in settings(place, seed=3).items()]
         with ExitStack() as stack:
             command = stack.enter_context(
-                subprocess.Popen(
+                running(
                     [sys.executable, "-m", "podsquad", "run", "--profile", "demo", *sets],
                     cwd=place.folder,
                     env=place.environ,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    text=True,
                 )
             )
-            stack.callback(go_on, runtime)  # after a failure too: the command would wait for it, and this test for both
+            stack.callback(go_on, runtime)  # after a failure too: else it would stand still for good
             second_night = place.start_run("nightly", {"profile": "demo", "overrides": settings(place, seed=4)})
             state = place.wait_for_state(second_night)
             assert (state["type"], state["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
 
             waits = f"the device cpu is used by process {runtime} on {socket.gethostname()} ("
-            wait_until("the one from the form waits", lambda: waits in training.told(asked))
+            wait_until("the one from the form waits", lambda: waits in place.told(asked))
             assert command.stderr is not None
             said = ""
             while waits not in said:
@@ -103,7 +102,7 @@ def test_nights_take_turns_whatever_started_them(place: Place) -> None:
                 assert line, said
             assert "of demo-reader with the profile demo, since 20" in said
             go_on(runtime)
-            said += command.stderr.read()
+            said += command.communicate(timeout=PATIENCE_SECONDS)[1]
         assert command.returncode == 0, said
         assert place.wait_for_state(night)["type"] == "COMPLETED"
         assert place.wait_for_state(asked)["type"] == "COMPLETED"

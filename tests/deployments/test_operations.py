@@ -8,15 +8,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podsquad.processes import read_record
-from tests.deployments.place import HOME, Place, wait_until
+from tests.deployments.place import HOME, PATIENCE_SECONDS, Place, running, wait_until
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 PAGE = (HOME / "docs/operations.md").read_text(encoding="utf-8")
 LINES = [
     line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL) for line in block.splitlines()
@@ -24,9 +25,11 @@ LINES = [
 # What the page names in passing and does not tell to type there.
 ELSEWHERE = {
     "make up PORT=4201": "tests/deployments/place.py::up",
-    "prefect deploy --all --prefect-file deployments/prefect.yaml": (
+    "prefect deploy --all": (
         "tests/deployments/test_up.py::test_prefect_s_own_command_registers_the_same_and_asks_nothing"
     ),
+    "podsquad plan": "tests/test_cli.py::test_a_plan_whose_check_fails_shows_it_and_ends_with_its_code",
+    "podsquad verify": "tests/command/test_verify.py::test_a_changed_file_is_named_and_the_exit_code_says_no",
     "podsquad run --canary": "tests/command/test_canary.py::test_the_command_reproduces_what_a_run_made",
     **dict.fromkeys(
         (
@@ -97,7 +100,7 @@ class Runbook:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=PATIENCE_SECONDS,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}"
         return done.stdout
@@ -105,18 +108,11 @@ class Runbook:
     def _work_for_a_while(self) -> str:
         """Have a worker in the foreground, in the place of the one that runs, until it works."""
         self.place.stop("worker")
-        with subprocess.Popen(
-            ["make", "worker"],
-            cwd=self.place.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        ) as worker:
+        with running(["make", "worker"], cwd=self.place.folder, env=self.environ, stderr=subprocess.PIPE) as worker:
             record = self.place.folder / ".podsquad/worker.json"
             wait_until("it works", lambda: (found := read_record(record)) and found[1]["is_working"])
             self.place.stop("worker")
-            assert worker.stderr is not None
-            said = worker.stderr.read().decode()
+            said = worker.communicate(timeout=PATIENCE_SECONDS)[1]
         self.follow("make up")
         return said
 
@@ -124,8 +120,8 @@ class Runbook:
 @pytest.fixture
 def runbook(tmp_path: Path) -> Iterator[Runbook]:
     made = Runbook(tmp_path)
-    yield made
-    made.follow("make down")
+    with closing(made.place):
+        yield made
 
 
 def schedule(place: Place) -> dict[str, Any]:

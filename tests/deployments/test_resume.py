@@ -14,9 +14,9 @@ import pytest
 from tests.deployments.place import Place, wait_until
 from tests.deployments.training import STEPS, Training
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 BEFORE = ("download", "tokenize", "compile")
-HANG_SECONDS = 30.0  # a runtime says nothing while it imports torch, on a busy machine for ten seconds and more
+HANG_SECONDS = 60.0  # a runtime says nothing while it imports torch, on a busy machine for half a minute
 IMPATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "0", "PREFECT_WORKER_QUERY_SECONDS": "0.1"}
 # After so many failures Prefect's own worker gives up (prefect/utilities/services.py: three, or four times three).
 GIVES_UP = {"what to run": 12, "what to cancel": 3}
@@ -183,4 +183,4 @@ def test_a_training_that_hangs_is_stopped_and_tried_again(
     wait_until("it is asked to stop", lambda: training.is_asked_to_stop(child))
     os.kill(child, signal.SIGCONT)  # a minute later it would be killed
     goes_on(training, run, undisturbed)
-    assert f"sent no sign of life for {HANG_SECONDS:g} seconds and was stopped" in training.told(run)
+    assert f"sent no sign of life for {HANG_SECONDS:g} seconds and was stopped" in place.told(run)

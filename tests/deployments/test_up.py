@@ -17,7 +17,7 @@ import pytest
 from podsquad.processes import ProcessRecord, write_record
 from tests.deployments.place import HOME, Place, wait_until
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 NAMES = {"nightly", "on-demand", "canary", "demo"}
 
 
@@ -101,8 +101,7 @@ def run_on_terminal(place: Place, arguments: tuple[str, ...]) -> str:
 
 def test_prefect_s_own_command_registers_the_same_and_asks_nothing(place: Place) -> None:
     before = place.deployments()
-    arguments = ("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    out = run_on_terminal(place, arguments)
+    out = run_on_terminal(place, ("deploy", "--all"))
     assert "?" not in out
     after = place.deployments()
     assert {name: each["id"] for name, each in after.items()} == {name: each["id"] for name, each in before.items()}

@@ -10,7 +10,7 @@ import pytest
 from deployments.worker import GRACE_SECONDS
 from tests.deployments.place import Place, wait_until
 
-pytestmark = pytest.mark.prefect_live
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +89,22 @@ def test_runs_that_outlived_their_worker_are_minded_by_the_next(place: Place) ->
     assert place.state(runs["kept"])["type"] == "CRASHED"
 
 
+def told(place: Place, run: str) -> str:
+    """How a run is named on the page of another one."""
+    return f"{place.call('GET', f'/flow_runs/{run}')['name']} ({run})"
+
+
 def test_a_second_night_is_cancelled_with_a_reason_and_others_wait_for_their_turn(place: Place) -> None:
     first, second = place.waiting("first"), place.waiting("second")
     night, order = (place.start_run(name, {"folder": str(first.folder)}) for name in ("cancel", "queue"))
     for _ in range(2):
         first.wait_until_begun()
-    late = place.wait_for_state(place.start_run("cancel", {"folder": str(second.folder)}))
-    assert (late["type"], late["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
-    queued = place.start_run("queue", {"folder": str(second.folder)})
+    late, queued = (place.start_run(name, {"folder": str(second.folder)}) for name in ("cancel", "queue"))
+    state = place.wait_for_state(late)
+    assert (state["type"], state["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
+    wait_until("it says because of whom", lambda: f"is cancelled because of {told(place, night)}" in place.told(late))
     place.wait_for_state(queued, ["AwaitingConcurrencySlot"])
+    wait_until("it says for whom it waits", lambda: f"waits for {told(place, order)}" in place.told(queued))
     for run in (night, order):
         os.kill(place.flow_pid(run), signal.SIGTERM)
         first.wait_until_ended()
@@ -106,3 +113,4 @@ def test_a_second_night_is_cancelled_with_a_reason_and_others_wait_for_their_tur
     place.cancel(queued)
     assert second.wait_until_ended() == "SIGTERM received"
     assert place.wait_for_state(queued)["type"] == "CANCELLED"
+    assert place.told(queued).count("this run waits for") == 1

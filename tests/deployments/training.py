@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.deployments.place import Place, wait_until
+from tests.deployments.place import Place, processes, wait_until
 
 STEPS = 180
 INTERVAL = 10  # steps between checkpoints
@@ -73,26 +73,17 @@ class Training:
     def runtimes(self, job: str = ".job.json") -> list[int]:
         """Return the runtimes of this place that work."""
         found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (folder / "cmdline").read_bytes().decode(errors="replace").strip("\0").split("\0")
-            except OSError:
-                continue
+        for pid, _, line, _ in processes():
+            command = line.decode(errors="replace").strip("\0").split("\0")
             if "podsquad.runtimes.torch" in command and Path(command[-1]).is_relative_to(self._stage.parent):
-                found += [int(folder.name)] if command[-1].endswith(job) else []
+                found += [pid] if command[-1].endswith(job) else []
         return found
-
-    def told(self, run_id: str) -> str:
-        """Return the log on the run's page."""
-        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
-        lines: list[str] = []
-        while page := self.place.call("POST", "/logs/filter", body | {"offset": len(lines)}):
-            lines += [each["message"] for each in page]
-        return "\n".join(lines)
 
     def resumed_from(self, run_id: str) -> list[int]:
         """Return the steps from which the trainings of a run went on, in order."""
-        return [int(step) for step in re.findall(r"going on from the checkpoint of step (\d+)", self.told(run_id))]
+        return [
+            int(step) for step in re.findall(r"going on from the checkpoint of step (\d+)", self.place.told(run_id))
+        ]
 
     def outcomes(self, run_id: str) -> dict[str, set[str]]:
         """Return for each stage the names of the states in which its tasks are, one for each attempt at the run."""

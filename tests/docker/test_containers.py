@@ -17,13 +17,13 @@ import httpx
 import pytest
 
 from deployments.home import CHECKOUT
-from tests.deployments.place import FINAL, free_port, wait_until
+from tests.deployments.place import FINAL, PATIENCE_SECONDS, free_port, wait_until
 from tests.deployments.test_operations import SMALL
 from tests.docker.compose import env_file
 from tests.docker.engine import ROOT_VARIABLE, Engine
 from tests.docker.postgres import programs, require_postgres
 
-pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 PAGE = (CHECKOUT / "docs/operations.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("\n## With containers\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
@@ -94,7 +94,7 @@ class Host:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=400,
+            timeout=PATIENCE_SECONDS,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}"
         return done.stdout
@@ -135,7 +135,7 @@ def host() -> Iterator[Host]:
 
 
 def wait_for_demo(host: Host) -> None:
-    runs = wait_until("the demo's runs have ended", lambda: _ended(host.demo_runs()), 300)
+    runs = wait_until("the demo's runs have ended", lambda: _ended(host.demo_runs()))
     assert set(runs.values()) == {"COMPLETED"}, host.engine().log("worker").read_text()[-3000:]
 
 
@@ -215,7 +215,7 @@ def test_who_has_no_password_gets_only_the_health_check(host: Host) -> None:
 
 def test_a_restart_of_the_database_is_lived_through(host: Host) -> None:
     host.follow("docker compose restart postgres")
-    wait_until("the server is ready", lambda: host.engine().is_healthy("server"), 120)
+    wait_until("the server is ready", lambda: host.engine().is_healthy("server"))
     host.follow("docker compose exec worker prefect deployment run retrain/demo")
     wait_for_demo(host)
     assert len(host.demo_runs()) == 2

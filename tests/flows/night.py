@@ -47,6 +47,8 @@ VERDICT = {
     "num_earlier_uses": 0,
 }
 
+TRAINING = {"steps": 3, "mean_loss": 0.61, "final_loss": 0.33}
+
 
 def _isolate_prefect() -> None:
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -71,6 +73,7 @@ class Night:
     store: str = "store"
     run_id: str = ""  # of the last run
     verdict: dict[str, Any] = field(default_factory=dict)  # what the publish stage finds otherwise than VERDICT
+    training: dict[str, Any] = field(default_factory=TRAINING.copy)  # what the train stage records
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -127,7 +130,7 @@ class Night:
             (output / "model/model.safetensors").write_text(str(told))
             history = [{"step": step, "loss": 1.0 / step, "learning_rate": 0.001} for step in range(1, 4)]
             (output / "history.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in history))
-            (output / "training.json").write_text(json.dumps({"steps": 3, "mean_loss": 0.61, "final_loss": 0.33}))
+            (output / "training.json").write_text(json.dumps(self.training))
         elif name == "evaluate":
             slices = {"question_word": {"who": {"num_questions": 10, "exact_match": 75.0, "f1": 87.5}}}
             metrics = {"exact_match": 75.0, "f1": 87.5, "num_questions": 10, "slices": slices}

@@ -44,6 +44,20 @@ def test_a_run_that_reuses_everything_shows_the_same(night: Night) -> None:
     assert not report["is_published"]
 
 
+def test_what_an_emulation_had_part_in_says_so_wherever_it_is_told(
+    night: Night, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.night.mark_of", lambda settings, stage: "emulated" if stage == "train" else "")
+    night.training["emulated"] = True
+    night.run()
+    night.run()
+    run, shown = night.page()
+    assert run.state.message.startswith("Emulated. Unchanged: ")
+    assert shown["demo-scores"].data.startswith("**Emulated**")
+    assert "emulated: train is reused: unchanged" in caplog.messages
+    assert "download is reused: unchanged" in caplog.messages
+
+
 def test_scores_stand_beside_those_of_what_is_published(night: Night) -> None:
     report = night.run()
     night.run(training__seed=5)

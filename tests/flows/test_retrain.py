@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deployments.automations import REJECTED_SENTENCES
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, StoreError, TemporaryError
 from podsquad.publishing.target import Publication
@@ -242,6 +243,7 @@ def test_a_night_that_keeps_the_champion_is_a_run_that_succeeds(night: Night, ve
     run, shown = night.page()
     assert run.state.is_completed()
     assert f"verdict:{verdict}" in run.tags
+    assert run.state.message.startswith(REJECTED_SENTENCES) == (verdict == "rejected")  # what the automation looks for
     assert (report["verdict"]["verdict"], report["is_published"]) == (verdict, False)
     assert shown["demo-verdict"].description.startswith(verdict.capitalize())
     again = night.run(training__seed=5)
@@ -260,9 +262,11 @@ def test_a_night_that_the_champion_s_receipt_foresees_runs_no_stage(
     assert (night.built, night.states, report["stages"]) == ([], {}, [])
     assert (report["verdict"]["verdict"], report["f1"], report["emulated"]) == ("unchanged", 87.5, True)
     assert (report["publication"], report["model"]) == ("/p/versions/v-abc", "/p/current")
-    assert run.state.message == report["verdict"]["reason"]
+    assert run.state.message == report["summary"]
+    assert report["summary"].startswith(f"Emulated. Unchanged: {report['verdict']['reason']} Exact match 75.00, ")
     assert "verdict:unchanged" in run.tags
     assert set(shown) == {"demo-plan", "demo-verdict", "demo-publication"}
+    assert all(shown[f"demo-{name}"].data.startswith("**Emulated**") for name in ("verdict", "publication"))
     night.submit(publish=False)
     assert night.built == others("publish")
     night.run(refresh=["download"])

@@ -1,7 +1,9 @@
-"""Progress as a Prefect artifact: seldom, once more at the end, and never a reason to stop."""
+"""Progress as a Prefect artifact: seldom, once more at the end, and never a reason to stop or to wait."""
 
 from __future__ import annotations
 
+import contextvars
+import threading
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -46,7 +48,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 @pytest.fixture
 def tell(desk: Desk) -> Callable[[float, int], None]:
-    reporter = PrefectProgress("train", clock=lambda: desk.now)
+    reporter = PrefectProgress("train", clock=lambda: desk.now, start=lambda work: work())
 
     def at(second: float, done: int) -> None:
         desk.now = 100.0 + second
@@ -85,3 +87,35 @@ def test_a_server_that_cannot_be_reached_does_not_stop_the_stage(desk: Desk, tel
     assert desk.calls == []
     tell(30, 4)
     assert desk.calls == [("create", 8.0)]
+
+
+RUN: contextvars.ContextVar[str] = contextvars.ContextVar("run", default="none")
+
+
+def test_nobody_waits_for_a_server_that_does_not_answer_and_the_latest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, asked, told = threading.Event(), threading.Event(), threading.Event()
+    calls: list[tuple[str, float, str]] = []
+
+    def create(percent: float, **details: Any) -> UUID:
+        calls.append(("create", percent, RUN.get()))
+        asked.set()
+        assert answers.wait(60)
+        return uuid4()
+
+    def update(artifact: UUID, percent: float, **details: Any) -> None:
+        calls.append(("update", percent, RUN.get()))
+        told.set()
+
+    monkeypatch.setattr(module, "create_progress_artifact", create)
+    monkeypatch.setattr(module, "update_progress_artifact", update)
+    now = 0.0
+    reporter = PrefectProgress("train", clock=lambda: now)
+    RUN.set("this run")
+    for done in range(1, 41):  # the server is asked at the first, and is silent until after the last
+        now += 10.0
+        reporter.progress(done, 50)
+        assert asked.wait(60)
+    assert calls == [("create", 2.0, "this run")]
+    answers.set()
+    assert told.wait(60)
+    assert calls == [("create", 2.0, "this run"), ("update", 80.0, "this run")]
