@@ -43,7 +43,7 @@ OLD_PYTHON = (
     *(name for name in MODULES if name.startswith("podsquad.runtimes.ipu.")),
 )
 PREFECT_AND_ABOVE = ("prefect", "flows", "tasks")
-MAY_RUN_THE_FLOW = "podsquad.cli"  # and nothing else of Prefect: by one call, when it is asked to
+MAY_RUN_THE_FLOW = "podsquad.cli"  # and nothing else of Prefect but what reads the Hub's token: when it is asked to
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -95,6 +95,8 @@ def test_the_domain_knows_neither_prefect_nor_what_lies_above(module: str) -> No
         assert {name for name in imports(tree) if matches(name, PREFECT_AND_ABOVE)} == {
             "flows.local",
             "flows.local.run_here",
+            "tasks.hub_token",
+            "tasks.hub_token.hub_token",
         }
         tree = without_functions(tree)
     assert tops(imports(tree)).isdisjoint(PREFECT_AND_ABOVE)
@@ -111,6 +113,8 @@ def test_runtimes_run_where_prefect_pydantic_and_datasets_are_absent(module: str
         "podsquad.runtimes",
         "podsquad.errors",
         "podsquad.hub_errors",
+        "podsquad.hub_waits",
+        "podsquad.hub_files",
         "podsquad.data.arrow",
         "podsquad.store.durable",
     )
@@ -213,12 +217,20 @@ def builder_of(stage: StageName) -> ast.FunctionDef:
     )
 
 
+def helpers_of(builder: ast.FunctionDef) -> list[ast.FunctionDef]:
+    """Return the functions beside a builder that it names."""
+    named = {node.id for node in ast.walk(builder) if isinstance(node, ast.Name)}
+    beside = [node for node in tree_of(builders.__name__).body if isinstance(node, ast.FunctionDef)]
+    return [node for node in beside if node.name in named and node is not builder]
+
+
 @pytest.mark.parametrize("profile", ["demo", "pod16-emulated"])
 @pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_a_stage_s_key_covers_every_module_that_its_builder_can_import(stage: StageName, profile: str) -> None:
     settings = load_settings(profile).settings
     builder = builder_of(stage)
-    roots = {name for name in imports(builder) if matches(name, ("podsquad",))}
+    called = (builder, *helpers_of(builder))
+    roots = {name for function in called for name in imports(function) if matches(name, ("podsquad",))}
     verbs = {
         str(node.args[1].value)
         for node in ast.walk(builder)
