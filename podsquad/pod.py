@@ -9,6 +9,7 @@ from typing import Any
 
 from podsquad.config.settings import Settings
 from podsquad.data.arrow import read_layout
+from podsquad.runtimes.base_model import SCRATCH, sizes_from_scratch
 from podsquad.runtimes.ipu.checks import PodCheck, check_plan
 from podsquad.runtimes.ipu.old_config import resolve_ipu
 from podsquad.runtimes.ipu.pod import ModelSizes, PodPlan
@@ -65,16 +66,15 @@ def pod_checks(settings: Settings, features: Path | None = None) -> list[PodChec
 def model_sizes(settings: Settings, layout: Mapping[str, Any] | None = None) -> ModelSizes | None:
     """Return the sizes of the model that the settings name, as far as they are known without the Hub; None if not."""
     model = settings.model
-    if model.base == "scratch":
-        return ModelSizes(
-            num_layers=model.num_layers,
-            hidden_size=model.hidden_size,
-            intermediate_size=model.intermediate_size,
-            num_heads=model.num_heads,
-            vocab_size=layout["vocab_size"] if layout else settings.features.vocab_size,
-            num_positions=settings.features.max_length + 2,
-            num_token_types=1,
-        )
+    if model.base == SCRATCH:
+        # Before there are features, as a tokenizer that is trained for them would have it.
+        expected = {
+            "vocab_size": settings.features.vocab_size,
+            "max_length": settings.features.max_length,
+            "pad_token_id": None,
+            "uses_token_types": False,
+        }
+        return ModelSizes.of(sizes_from_scratch(model.model_dump(), layout or expected))
     base = runtime_sections(settings)["model"]["base"]
     try:
         return ModelSizes.of(json.loads((Path(base) / "config.json").read_text(encoding="utf-8")))

@@ -20,7 +20,7 @@ from podsquad.publishing.places import hub_of, target_of
 from podsquad.publishing.target import refuse_lost
 from podsquad.runtimes.emulator import packages_for
 from podsquad.runtimes.ipu.checks import PodCheck
-from podsquad.runtimes.ipu.sdk import NO_SDK_DO, NO_SDK_WHY, check_versions
+from podsquad.runtimes.ipu.sdk import INSTALL_BESIDE_SDK, NO_SDK_DO, NO_SDK_WHY, check_versions
 from podsquad.stages.libraries import ABSENT, library_versions
 from podsquad.stages.resolved import key_settings, resolve_device, unpinned_names
 from podsquad.stages.runtimes import RUNTIMES
@@ -50,11 +50,14 @@ class Check:
         return cls(check.name, check.passed, check.found, check.why, check.do, "" if check.passed else "SettingsError")
 
 
-def run_checks(settings: Settings, features: Path | None = None, *, publish: bool = True) -> tuple[Check, ...]:
+def run_checks(
+    settings: Settings, features: Path | None = None, *, publish: bool = True, block_is_read: bool = True
+) -> tuple[Check, ...]:
     """Run every check. Never raises: what is wrong is in the checks. Nothing is written.
 
     ``features`` is the artifact that the run will train on, where it is there already. ``publish`` False: the run ends
-    after evaluate, so that where the model would go does not matter.
+    after evaluate, so that where the model would go does not matter. ``block_is_read`` False: the Secret block that
+    publish.token_block may name is read later, so that no other token is tried in its place.
     """
     checks: tuple[Check, ...] = (
         _checked("store", lambda: _writable(settings.store.path, "store.path")),
@@ -62,7 +65,7 @@ def run_checks(settings: Settings, features: Path | None = None, *, publish: boo
         _checked("inputs", lambda: _inputs(settings)),
         _checked("runtime", lambda: _runtime(settings)),
     )
-    checks += _of_target(settings.publish) if publish else ()
+    checks += _of_target(settings.publish, block_is_read) if publish else ()
     return checks + _of_pod(settings, features) if settings.runtime.name == "ipu" else checks
 
 
@@ -83,8 +86,13 @@ def _checked(name: str, find: Callable[[], str]) -> Check:
         return Check.failed(name, from_os_error(error, f"checking the {name}"))
 
 
-def _of_target(settings: PublishSettings) -> tuple[Check, ...]:
+def _of_target(settings: PublishSettings, block_is_read: bool) -> tuple[Check, ...]:
     """Check the target; what it holds is looked at where nothing is wrong with the target itself."""
+    if settings.target == "hub" and settings.token_block and not block_is_read:
+        return (
+            _checked("publication", lambda: _hub_later(settings)),
+            Check("champion", True, "the champion is looked at when the run begins"),
+        )
     if settings.target == "hub":
         checks: tuple[Check, ...] = (_checked("publication", lambda: _hub_rights(settings)),)
     else:
@@ -97,20 +105,16 @@ def _of_target(settings: PublishSettings) -> tuple[Check, ...]:
 
 
 def _hub_rights(settings: PublishSettings) -> str:
-    if _waits_for_token(settings):
-        return f"the token of the Secret block {settings.token_block} is checked when the run begins"
     return check_rights(hub_of(settings), settings.private)
 
 
-def _waits_for_token(settings: PublishSettings) -> bool:
-    """Tell whether the token is read when the run is under way (tasks/hub_token.py): then the checks are made again."""
-    return bool(settings.target == "hub" and settings.token_block) and not hub_of(settings).has_token
+def _hub_later(settings: PublishSettings) -> str:
+    hub_of(settings)  # raises SettingsError where no repository is named
+    return f"the token of the Secret block {settings.token_block} is checked when the run begins"
 
 
 def _champion(settings: PublishSettings) -> str:
     """Tell what the night will be compared with, and what is not as it was published, which the night puts right."""
-    if _waits_for_token(settings):
-        return "the champion is looked at when the run begins"
     with target_of(settings) as target:
         state = target.state()
         refuse_lost(target, state)
@@ -192,15 +196,16 @@ def _ipu(settings: Settings, versions: dict[str, str], absent: list[str]) -> str
             do=NO_SDK_DO,
         )
     if absent:
-        raise _lacks(settings, absent)
+        python = settings.runtime.python or sys.executable
+        raise _lacks(settings, absent, do=INSTALL_BESIDE_SDK.format(python=python))
     return f"{found}, SDK {check_versions(versions['poptorch'], versions['torch'])}"
 
 
-def _lacks(settings: Settings, absent: list[str]) -> SettingsError:
+def _lacks(settings: Settings, absent: list[str], do: str = "") -> SettingsError:
     return SettingsError(
         f"the runtime {settings.runtime.name} lacks {', '.join(absent)}",
         why=f"its interpreter, {settings.runtime.python or 'this one'}, does not have them installed",
-        do=RUNTIMES[settings.runtime.name].install,
+        do=do or RUNTIMES[settings.runtime.name].install,
     )
 
 

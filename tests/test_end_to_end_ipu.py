@@ -23,12 +23,12 @@ from podsquad.publishing.rescore import score_again
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
 from podsquad.stages.resolved import runtime_sections
-from tests.runtimes.ipu.made_up import IPU_PYTHON, ROOT, SMALL_NIGHT
+from tests.runtimes.ipu.made_up import IPU_PYTHON, ROOT, SMALL_NIGHT, WITHOUT_IPU_PYTHON
 
 pytestmark = [
     pytest.mark.ipu,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(not IPU_PYTHON.exists(), reason=f"{IPU_PYTHON} is not there: make ipu-env"),
+    WITHOUT_IPU_PYTHON,
 ]
 
 

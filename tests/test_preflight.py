@@ -169,6 +169,13 @@ def test_an_emulation_needs_the_rest(fake_stages: FakeStages, tmp_path: Path) ->
     assert "make ipu-env" in failed.do
 
 
+def test_what_lacks_beside_a_real_poptorch_is_installed_there(fake_stages: FakeStages, tmp_path: Path) -> None:
+    python = ipu_interpreter(tmp_path, poptorch="3.3.0", optimum_graphcore="absent")
+    failed = check(fake_stages.settings(**POD, runtime__python=python), "runtime")
+    assert failed.found == "the runtime ipu lacks optimum-graphcore"
+    assert failed.do.endswith(f"{python} -m pip install --requirement constraints-ipu.txt")
+
+
 def test_an_environment_that_is_not_made_yet_says_how(fake_stages: FakeStages) -> None:
     failed = check(fake_stages.settings(**POD, runtime__emulated=True, runtime__python="absent/python"), "runtime")
     assert failed.found == "runtime.python names absent/python, which is not there"
@@ -266,10 +273,14 @@ def test_a_token_of_a_block_is_checked_when_the_run_begins(hub: Place, monkeypat
     monkeypatch.setattr(places, "Hub", partial(Hub, endpoint=hub.server.endpoint))
     overrides = {"publish.target": "hub", "publish.repository": "grace/reader", "publish.token_block": "hub-token"}
     settings = load_settings("demo", overrides).settings
-    checks = {each.name: each for each in run_checks(settings)}
+    monkeypatch.setenv("HF_TOKEN", "hf_OfSomebodyElse")  # the block's takes its place later
+    checks = {each.name: each for each in run_checks(settings, block_is_read=False)}
     assert checks["publication"].found == "the token of the Secret block hub-token is checked when the run begins"
+    assert checks["champion"].found == "the champion is looked at when the run begins"
     monkeypatch.setenv("HF_TOKEN", TOKEN)  # as tasks/hub_token.py has it then
-    assert not {each.name: each for each in run_checks(settings)}["publication"].passed
+    refused = check(settings, "publication")
+    assert not refused.passed
+    assert "the token of ada" in refused.found
 
 
 @pytest.mark.parametrize("kind", ["folder", "hub"])

@@ -147,10 +147,11 @@ def _save_arrays(named: Mapping[str, np.ndarray], path: Path) -> None:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes. Raises OSError as the system does."""
     hashed = hashlib.sha256()
     with path.open("rb") as file:
         while True:

@@ -7,12 +7,12 @@ import re
 import pytest
 
 from tests.crash.command import Command
-from tests.runtimes.ipu.made_up import IPU_PYTHON, SMALL_NIGHT
+from tests.runtimes.ipu.made_up import SMALL_NIGHT, WITHOUT_IPU_PYTHON
 
 MARKS = [
     pytest.mark.ipu,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(not IPU_PYTHON.exists(), reason=f"{IPU_PYTHON} is not there: make ipu-env"),
+    WITHOUT_IPU_PYTHON,
 ]
 # The training is done, and nothing of its result is written.
 TRAINED = "train podsquad.runtimes.ipu.train:write:write_bytes:replace before"

@@ -1,8 +1,8 @@
 """The emulator: packages ``poptorch`` and ``popart`` that let the genuine optimum-graphcore run on any CPU.
 
-A child process that shall use it gets the folder that ``packages_for`` returns at the front of its ``PYTHONPATH``;
-nothing of this process changes. A real poptorch is never shadowed. Standard library only, Python 3.8 and later. What
-is reproduced, and what is not, stands in the docstring of the package ``poptorch`` beside this file.
+A process that shall use it puts the folder that ``packages_for`` returns at the front of its path, as the IPU program's
+``load_sdk`` does; importing this changes nothing. A real poptorch is never shadowed. Standard library only, Python 3.8
+and later. What is reproduced, and what is not, stands in the docstring of the package ``poptorch`` beside this file.
 """
 
 from __future__ import annotations

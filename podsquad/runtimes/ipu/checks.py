@@ -48,6 +48,11 @@ def check_plan(
     return checks
 
 
+def check_prediction(plan: PodPlan, sizes: ModelSizes | None) -> list[PodCheck]:
+    """Return the checks that concern a prediction: IPUs and placement. Those of a training are not made."""
+    return [_ipus(plan), _placement(plan, sizes)]
+
+
 def raise_first_failure(checks: list[PodCheck]) -> None:
     """Raise SettingsError for the first check that did not pass."""
     for check in checks:
@@ -89,7 +94,8 @@ def _ipus(plan: PodPlan) -> PodCheck:
 def _pipeline(plan: PodPlan, settings: Mapping[str, Any]) -> PodCheck:
     least = plan.least_accumulation
     if plan.gradient_accumulation < least:
-        at_once = plan.batch // plan.gradient_accumulation
+        # What training.batch_size counts of one accumulated micro-batch: it is of one device iteration.
+        at_once = plan.batch // plan.gradient_accumulation // plan.device_iterations
         return PodCheck(
             "pipeline",
             False,

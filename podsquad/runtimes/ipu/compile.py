@@ -51,7 +51,9 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
     key = plan["graph_key"]
     programs = work.output / PROGRAMS_FOLDER / key
     programs.mkdir(parents=True)
-    earlier = take_over_earlier(Path(job.inputs["earlier"]), key, programs) if "earlier" in job.inputs else ""
+    earlier = ""
+    if "earlier" in job.inputs:
+        earlier = take_over_earlier(Path(job.inputs["earlier"]), key, work.sdk.versions, programs)
     if earlier:
         events.log(f"the programs of {earlier} are of the same graph: they are used again")
     taken = sorted(programs.iterdir())

@@ -29,12 +29,21 @@ class Instance:
         """Tell whether this one writes what is kept."""
         return self.index == 0
 
-    def configure(self, options: Any) -> None:
-        """Let poptorch's options know of the other instances, which popdist arranges."""
-        if self.count > 1:
-            import popdist.poptorch
+    def configure(self, options: Any, *, replicas: int, ipus_per_replica: int, attaches: bool) -> None:
+        """Tell poptorch's options of the other instances: this one's share of all ``replicas``, its number, its IPUs.
 
-            popdist.poptorch.configureOptions(options)
+        ``attaches`` is false for a compilation, which takes no IPUs. Sources: "Distributed execution without PopRun" in
+        PopTorch's user guide (replicas of the process, its id), and PopDist's functions in PopRun's (the device that is
+        its). popdist.poptorch.Options does all of it, but optimum-graphcore makes poptorch's own.
+        """
+        if self.count == 1:
+            return
+        options.replicationFactor(replicas // self.count)
+        options.Distributed.configureProcessId(self.index, self.count)
+        if attaches:
+            import popdist
+
+            options.useIpuId(popdist.getDeviceId(ipus_per_replica))
 
 
 def keep_standard_input() -> None:

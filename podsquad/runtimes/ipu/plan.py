@@ -26,6 +26,10 @@ _NOT_IN_GRAPH = (
     "architectures",
     "id2label",
     "label2id",
+    "initializer_range",
+    "bos_token_id",
+    "eos_token_id",
+    "finetuning_task",
 )
 # What of a plan a graph does not hold: whose IPUs they are; how many hosts, which counts where each has a process.
 _NOT_OF_PLAN = ("pod", "num_hosts")
@@ -100,7 +104,7 @@ def graph_of(
     graph = {
         "config": {name: value for name, value in config.items() if name not in _NOT_IN_GRAPH},
         "pod": {name: value for name, value in plan.as_json().items() if name not in _NOT_OF_PLAN},
-        # PopART lowers a graph for the replicas of one process, with their number and their place among all of them.
+        # PopART lowers a graph for the replicas of one process, with their number and the number of all.
         "processes": 1 if emulated else plan.num_hosts,
         "max_length": layout["max_length"],
         "uses_token_types": layout["uses_token_types"],

@@ -1,8 +1,10 @@
 """How a training and a prediction are laid over a POD's IPUs: placement and batch arithmetic.
 
     IPUs used = IPUs per replica x replicas
-    a batch = micro-batch x device iterations x replicas x gradient accumulation, on a POD16 4 x 1 x 4 x 16 = 256
-    a prediction's batch = micro-batch x device iterations x replicas, on a POD16 2 x 5 x 4 = 40
+    a combined batch = micro-batch x device iterations x replicas x gradient accumulation
+    a prediction's = micro-batch x device iterations x replicas
+
+On a POD16 these are 4 x 1 x 4 x 16 = 256 and 2 x 5 x 4 = 40.
 
 The optimizer makes one update per device iteration; what is counted as a step is one call of the
 device. Runs on Python 3.8.
@@ -101,12 +103,12 @@ class PodPlan:
 
     @property
     def batch(self) -> int:
-        """Features of one call of the device in training."""
+        """Features of one call of the device in training: the combined batch."""
         return self.micro_batch * self.device_iterations * self.replication * self.gradient_accumulation
 
     @property
     def inference_batch(self) -> int:
-        """Features of one call of the device in prediction."""
+        """Features of one call of the device in prediction: its combined batch."""
         return self.inference_micro_batch * self.inference_device_iterations * self.inference_replication
 
     @property

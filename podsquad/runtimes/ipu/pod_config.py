@@ -28,8 +28,12 @@ class PodConfig(IPUConfig):  # type: ignore[misc]
     def _to_options(self, for_inference: bool = False, compile_only: bool = False) -> Any:
         options = super()._to_options(for_inference=for_inference, compile_only=compile_only)
         if not for_inference:  # prediction is one host's
-            self.instance.configure(options)
-        # After that: PopDist has a seed of its own.
+            self.instance.configure(
+                options,
+                replicas=self.replication_factor,
+                ipus_per_replica=self.ipus_per_replica,
+                attaches=not compile_only,
+            )
         options.randomSeed(self.device_seed)
         options.Precision.enableStochasticRounding(self.rounds_stochastically and not for_inference)
         return options

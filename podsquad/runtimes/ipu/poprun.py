@@ -10,6 +10,9 @@ from typing import Any
 
 from podsquad.runtimes.ipu.pod import PodPlan
 
+# What the published command lines of Graphcore's examples for several hosts pass on.
+_PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "OPAL_PREFIX")
+
 
 def poprun_command(plan: PodPlan, ipu: Mapping[str, Any], *, offline: bool = False) -> list[str]:
     """Return poprun and its options, to stand before the program; empty where one host drives all IPUs.
@@ -21,6 +24,8 @@ def poprun_command(plan: PodPlan, ipu: Mapping[str, Any], *, offline: bool = Fal
         return []
     command = ["poprun", "--num-instances", str(plan.num_hosts), "--num-replicas", str(plan.replication)]
     command += ["--ipus-per-replica", str(plan.ipus_per_replica), "--only-output-from-instance", "0"]
+    # Open MPI passes no environment to other hosts of its own accord: where programs, modules and libraries are found.
+    command.append("--mpi-local-args=" + " ".join("-x " + name for name in _PASSED_ON))
     if ipu["hosts"]:
         command += ["--host", ",".join(ipu["hosts"])]
     if ipu["partition"]:

@@ -39,8 +39,7 @@ def predict_job(job: Job, events: Events, stop: StopRequest) -> None:
     section = {"base": str(artifact / MODEL_FOLDER), "revision": None, "dropout": None}
     config = load_config(section, work.layout)
     model = build_model(section, config, seed=0)
-    programs = _programs(work, config, events)
-    has_programs = any(programs.iterdir())
+    programs, are_compiled = _programs(work, config, events)
     features = work.features("validation")
     rows = Rows(len(features), work.plan.inference_batch)
     trainer = work.trainer(model, programs, eval_data_collator=work.collator(features, config, with_labels=False))
@@ -52,7 +51,7 @@ def predict_job(job: Job, events: Events, stop: StopRequest) -> None:
 
     trainer.add_callback(PredictionCallback(done))
     logits = trainer.predict(rows).predictions
-    if has_programs and trainer.num_compiled:
+    if are_compiled and trainer.num_compiled:
         events.log(f"prediction compiled {trainer.num_compiled} programs that were to be there", "warning")
     flat = [_flat(np.asarray(each), features) for each in logits]
     if len(flat) != 2:
@@ -70,21 +69,21 @@ def predict_job(job: Job, events: Events, stop: StopRequest) -> None:
             np.save(file, values, allow_pickle=False)
 
 
-def _programs(work: PodWork, config: Any, events: Events) -> Path:
-    """Return a folder with the programs for the model of that config, or an empty one where there are none for it."""
+def _programs(work: PodWork, config: Any, events: Events) -> tuple[Path, bool]:
+    """Return a folder with the programs for the model of that config, and True; an empty one and False without any."""
     graph, folder = work.graph(config), Path(work.job.work)
     if "executable" not in work.job.inputs:
-        return copy_programs(Path(work.job.inputs["model"]), graph_key(graph), folder)
+        return copy_programs(Path(work.job.inputs["model"]), graph_key(graph), folder), True
     executable = Path(work.job.inputs["executable"])
     plan = read_plan(executable, FORMAT_VERSION, "ipu")
     if plan["graph_key"] == graph_key(graph):
-        return copy_programs(executable, plan["graph_key"], folder)
+        return copy_programs(executable, plan["graph_key"], folder), True
     work.check(config)
     events.log(
         "the executable's programs are of another graph than this model's, whose own is compiled now: "
         + tell_differences(plan["graph"], graph)
     )
-    return no_programs(folder)
+    return no_programs(folder), False
 
 
 def _flat(padded: Any, features: Features) -> np.ndarray:

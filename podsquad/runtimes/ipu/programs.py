@@ -7,15 +7,16 @@ poptorch writes to the folder that it reads, so every process works on a copy of
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from podsquad.errors import DataError
+from podsquad.runtimes.checkpoints import sha256_of
+from podsquad.runtimes.plan_file import PLAN_FILE
 
 PROGRAMS_FOLDER = "programs"
 
@@ -54,18 +55,27 @@ def hand_on_programs(artifact: Path, key: str, target: Path) -> None:
             shutil.copyfile(str(path), str(folder / path.name))
 
 
-def take_over_earlier(executables: Path, key: str, folder: Path) -> str:
+def take_over_earlier(executables: Path, key: str, versions: Mapping[str, str], folder: Path) -> str:
     """Fill ``folder`` with the programs of that key from an earlier executable; return its name, empty if none has any.
 
-    ``executables`` holds artifacts of the compile stage. A file whose bytes are not as its manifest says is not taken.
+    ``executables`` holds artifacts of the compile stage; those that libraries of these ``versions`` made come first,
+    because another's may not serve. A file whose bytes are not as its manifest says is not taken.
     """
-    for manifest in sorted(executables.glob("*/manifest.json")):
+    manifests = sorted(executables.glob("*/manifest.json"))
+    for manifest in sorted(manifests, key=lambda manifest: _versions_of(manifest.parent) != versions):
         found = dict(_programs_of(manifest, key))
-        if found and all(_sha256(path) == sha256 for path, sha256 in found.items()):
+        if found and all(_is_whole(path, sha256) for path, sha256 in found.items()):
             for path in found:
                 shutil.copyfile(str(path), str(folder / path.name))
             return manifest.parent.name
     return ""
+
+
+def _versions_of(executable: Path) -> Any:
+    try:
+        return json.loads((executable / PLAN_FILE).read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _programs_of(manifest: Path, key: str) -> Iterator[tuple[Path, str]]:
@@ -78,12 +88,8 @@ def _programs_of(manifest: Path, key: str) -> Iterator[tuple[Path, str]]:
         return
 
 
-def _sha256(path: Path) -> str:
-    hashed = hashlib.sha256()
+def _is_whole(path: Path, sha256: str) -> bool:
     try:
-        with path.open("rb") as file:
-            for piece in iter(lambda: file.read(1 << 20), b""):
-                hashed.update(piece)
+        return sha256_of(path) == sha256
     except OSError:
-        return ""
-    return hashed.hexdigest()
+        return False

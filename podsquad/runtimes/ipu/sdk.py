@@ -6,7 +6,6 @@ poptorch is there: a real one is never shadowed. Runs on Python 3.8.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import sys
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from podsquad.errors import SettingsError
-from podsquad.runtimes.emulator import PACKAGES
+from podsquad.runtimes.emulator import packages_for, real_packages
 from podsquad.runtimes.ipu.pod import POD_IPUS
 
 # torch that each SDK's poptorch was built for; its wheel refuses others by crashing.
@@ -30,6 +29,7 @@ NO_SDK_DO = (
     "run inside docker/ipu.Dockerfile's image, or set runtime.python to an interpreter with the SDK 3.3 or 3.4 and "
     "constraints-ipu.txt; without an IPU, make ipu-env and use --profile pod16-emulated"
 )
+INSTALL_BESIDE_SDK = "install what lacks beside poptorch: {python} -m pip install --requirement constraints-ipu.txt"
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,11 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
     and none is to be emulated, when one is to be emulated and a real one is there, when a library is missing, and when
     torch is not the one of the SDK.
     """
-    is_there = any(importlib.util.find_spec(name) for name in ("poptorch", "popart"))
     if runtime["emulated"]:
-        if is_there:
-            raise SettingsError(
-                "runtime.emulated is true, but a real poptorch is installed",
-                why="a real one is never shadowed",
-                do="use --profile pod16 or set runtime.emulated=false, or set runtime.python to another interpreter",
-            )
-        sys.path.insert(0, str(PACKAGES))
+        sys.path.insert(0, str(packages_for(sys.executable)))
         os.environ.setdefault("PODSQUAD_EMULATED_IPUS", str(POD_IPUS[ipu["pod"]]))
         os.environ["PODSQUAD_EMULATED_BIAS_CORRECTION"] = "sdk" if ipu["bias_correction"] else "argument"
-    elif not is_there:
+    elif not real_packages(sys.executable):
         raise SettingsError("the runtime ipu has no poptorch", why=NO_SDK_WHY, do=NO_SDK_DO)
     try:
         import numpy
@@ -77,7 +70,9 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
         raise SettingsError(
             f"the runtime ipu cannot be loaded: {error}",
             why="a library is missing, or its version does not fit the others'",
-            do="make the interpreter of runtime.python from constraints-ipu.txt; make ipu-env does",
+            do="make the interpreter of runtime.python from constraints-ipu.txt; make ipu-env does"
+            if runtime["emulated"]
+            else INSTALL_BESIDE_SDK.format(python=sys.executable),
         ) from error
     if not runtime["emulated"]:
         check_versions(str(poptorch.__version__), str(torch.__version__))
@@ -97,6 +92,12 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
 
 def check_versions(poptorch: str, torch: str) -> str:
     """Return the SDK's version, as "3.3", if poptorch and torch fit together. Raises SettingsError when not."""
+    if poptorch.endswith("+emulated"):
+        raise SettingsError(
+            f"poptorch {poptorch} is an emulation, but the settings ask for a real one",
+            why="what it makes would be taken for an IPU's",
+            do="use --profile pod16-emulated, or take the emulation off PYTHONPATH",
+        )
     sdk = ".".join(poptorch.split("+")[0].split(".")[:2])
     needed = _TORCH_OF_SDK.get(sdk)
     if needed is None:

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from podsquad.data.arrow import Features
-from podsquad.errors import DivergedError, InternalError, SettingsError
+from podsquad.errors import DivergedError, InternalError
 from podsquad.runtimes.checkpoints import Checkpoint, Checkpoints
 from podsquad.runtimes.ipu.plan import FORMAT_VERSION, check_graph
 from podsquad.runtimes.ipu.programs import copy_programs, hand_on_programs
@@ -53,8 +53,9 @@ def train_job(job: Job, events: Events, stop: StopRequest) -> None:
     check_graph(plan, work.graph(config))
     key = plan["graph_key"]
     model = build_model(work.settings["model"], config, seed=int(work.settings["training"]["seed"]))
-    training = Training(work, model, config, copy_programs(executable, key, work.own), events, stop)
-    training.run(Checkpoints(Path(job.work) / "checkpoints", _fingerprint(work, plan, model), events.log))
+    checkpoints = Checkpoints(Path(job.work) / "checkpoints", _fingerprint(work, plan, model), events.log)
+    training = Training(work, model, config, copy_programs(executable, key, work.own), checkpoints, events, stop)
+    training.run()
     if work.instance.is_first:
         hand_on_programs(executable, key, Path(job.output))
         training.write(Path(job.output), num_parameters=plan["num_parameters"])
@@ -64,24 +65,25 @@ class Training:
     """One training: its trainer, its history and its ledger."""
 
     def __init__(
-        self, work: PodWork, model: Any, config: Any, programs: Path, events: Events, stop: StopRequest
+        self,
+        work: PodWork,
+        model: Any,
+        config: Any,
+        programs: Path,
+        checkpoints: Checkpoints,
+        events: Events,
+        stop: StopRequest,
     ) -> None:
         from podsquad.runtimes.ipu.rows import StepSampler
         from podsquad.runtimes.ipu.trainer import StepCallback
 
         self.history: list[dict[str, Any]] = []
         self.ledger = Ledger()
-        self._work, self._events, self._stop = work, events, stop
+        self._work, self._checkpoints, self._events, self._stop = work, checkpoints, events, stop
         self._features: Features = work.features("train")
         self._recipe: Mapping[str, Any] = work.settings["training"]
         self._sampler = StepSampler(self._recipe["seed"], len(self._features), work.plan.batch, work.instance)
         self._num_steps = work.plan.steps(len(self._features), self._recipe["epochs"])
-        if self._num_steps == 0:
-            raise SettingsError(
-                "there are no steps to train",
-                why=f"{len(self._features)} features do not fill one batch of {work.plan.batch}",
-                do="train on more questions, or lower training.batch_size",
-            )
         self._resumed_from = 0
         self._began, self._seconds = 0.0, 0.0
         self._trainer = work.trainer(
@@ -93,10 +95,9 @@ class Training:
             callbacks=[StepCallback(self._begin_epoch, self._step_done)],
         )
 
-    def run(self, checkpoints: Checkpoints) -> None:
+    def run(self) -> None:
         """Do the steps that are left. Raises StoppedError, DivergedError."""
-        self._checkpoints = checkpoints
-        checkpoint = checkpoints.newest()
+        checkpoint = self._checkpoints.newest()
         if checkpoint is None:
             self._trainer.train()
         else:
@@ -142,7 +143,7 @@ class Training:
             "num_parameters": num_parameters,
             "mean_loss": sum(losses) / len(losses),
             "final_loss": losses[-1],
-            "loss_features": plan.micro_batch * plan.replication,
+            "loss_features": self._work.loss_features,
             "device": "ipu (emulated)" if self._work.sdk.is_emulated else "ipu",
             "emulated": self._work.sdk.is_emulated,
             "pod": plan.as_json(),

@@ -29,7 +29,7 @@ MODEL_GROUP, STATE_GROUP, PARAM_GROUP, RANDOM_GROUP = "model", "optimizer_state"
 class PodTrainer(IPUTrainer):  # type: ignore[misc]
     """An IPUTrainer over features; see the module.
 
-    ``sampler`` None: it predicts only. ``on_step`` is called after every step with its loss and learning rate.
+    ``sampler`` None: it predicts only. ``save`` takes a checkpoint's groups of arrays and its JSON values.
     ``programs``: what was in there when it was made was compiled before; ``num_compiled`` counts what was added.
     """
 
@@ -117,7 +117,12 @@ class PodTrainer(IPUTrainer):  # type: ignore[misc]
             PARAM_GROUP: _arrays(optimizer["ipu_param"]),
             RANDOM_GROUP: {**host_arrays, "device": np.array(self.training_model.rng_state, np.uint64)},
         }
-        assert self._save_arrays is not None
+        if self._save_arrays is None:
+            raise InternalError(
+                "this trainer has nowhere to save to",
+                why="it was made to predict or to compile, not to train",
+                do="report this with the log as a defect of podsquad",
+            )
         self._save_arrays(arrays, {"host_random": host_state})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from podsquad.data.arrow import Features, read_layout
 from podsquad.errors import SettingsError
-from podsquad.runtimes.ipu.checks import check_plan, raise_first_failure
+from podsquad.runtimes.ipu.checks import check_plan, check_prediction, raise_first_failure
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.old_config import resolve_ipu
 from podsquad.runtimes.ipu.plan import graph_of
@@ -47,7 +47,11 @@ class PodWork:
         for note in notes:
             events.log(note)
         plan = PodPlan.of(settings["ipu"], settings["training"]["batch_size"])
-        return cls(job, settings, plan, read_layout(job.inputs["features"]), sdk)
+        work = cls(job, settings, plan, read_layout(job.inputs["features"]), sdk)
+        work.check_processes()
+        if not work.instance.is_first:  # the work folder, where its output is, outlives an attempt
+            shutil.rmtree(str(work.own / "output"), ignore_errors=True)
+        return work
 
     @property
     def features_folder(self) -> Path:
@@ -68,18 +72,38 @@ class PodWork:
         return folder
 
     @property
+    def loss_features(self) -> int:
+        """Features that a step's loss is the mean over: the last micro-batch of each replica of this process."""
+        return self.plan.micro_batch * self.plan.replication // self.instance.count
+
+    @property
     def scratch(self) -> Path:
         """A folder for what libraries write of their own accord."""
         return self.own / "trainer"
 
+    def check_processes(self) -> None:
+        """Raise SettingsError unless Open MPI started as many processes as the plan has hosts, or none."""
+        count, wanted = self.instance.count, 1 if self.job.verb == "predict" else self.plan.num_hosts
+        if count not in (1, wanted):
+            raise SettingsError(
+                f"this is one of {count} processes that Open MPI started, but to {self.job.verb} takes {wanted}",
+                why="poprun starts one for each host; what started these is something else, podsquad itself under MPI "
+                "for example",
+                do="start podsquad without mpirun or poprun: it starts poprun where the plan asks for several hosts",
+            )
+
     def check(self, config: Any) -> None:
-        """Raise SettingsError unless the plan can run with the model of that config."""
+        """Raise SettingsError unless the job's verb can run by the plan with the model of that config."""
+        sizes = ModelSizes.of(config.to_dict())
+        if self.job.verb == "predict":
+            raise_first_failure(check_prediction(self.plan, sizes))
+            return
         raise_first_failure(
             check_plan(
                 self.plan,
                 self.settings,
                 max_length=self.layout["max_length"],
-                sizes=ModelSizes.of(config.to_dict()),
+                sizes=sizes,
                 num_features=int(self.layout["splits"]["train"]["num_features"]),
             )
         )

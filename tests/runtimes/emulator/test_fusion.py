@@ -12,6 +12,8 @@ from tests.runtimes.emulator.contract.models import largest_difference, options
 
 SWITCH = "PODSQUAD_EMULATED_FUSION"
 IGNORED = -100
+# torch 2.0 cannot map a loss that leaves labels out: there the emulation falls back on single ones, as it says.
+MAPS_IGNORED = not torch.__version__.startswith("2.0.")
 
 
 class Reader(torch.nn.Module):
@@ -60,14 +62,21 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def trained(
-    poptorch: ModuleType, monkeypatch: pytest.MonkeyPatch, fusion: str, *, half: bool, dropout: float, rounding: bool
+    poptorch: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    fusion: str,
+    *,
+    half: bool,
+    dropout: float,
+    rounding: bool,
+    seed: int = 4,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor], Any]:
     monkeypatch.setenv(SWITCH, fusion)
     model = Reader(poptorch.identity_loss, dropout)
     if half:
         model.half()
     wanted = options(poptorch, iterations=2, replicas=2, accumulation=6, mode=poptorch.OutputMode.All)
-    wanted.randomSeed(4)
+    wanted.randomSeed(seed)
     wanted.Precision.enableStochasticRounding(rounding)
     dtype = torch.float16 if half else torch.float32
     # Not Adam: where a gradient is nothing but rounding (a key's bias), it makes a whole step of it.
@@ -86,15 +95,23 @@ def test_fused_micro_batches_are_the_single_ones(
 ) -> None:
     fused = trained(emulator, monkeypatch, "auto", half=half, dropout=dropout, rounding=False)
     single = trained(emulator, monkeypatch, "off", half=half, dropout=dropout, rounding=False)
-    assert fused[2]._program.trace.obstacle == ""
+    assert fused[2]._program.is_fused == MAPS_IGNORED  # to the end: code that is not mapped runs one by one
+    assert not single[2]._program.is_fused
     assert largest_difference(fused[0], single[0]) <= 10 * tolerance
     assert largest_difference(fused[1], single[1]) <= tolerance
 
 
 def test_stochastic_rounding_draws_the_same_fused_or_not(emulator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    fused = trained(emulator, monkeypatch, "auto", half=True, dropout=0.0, rounding=True)
-    single = trained(emulator, monkeypatch, "off", half=True, dropout=0.0, rounding=True)
-    assert largest_difference(fused[1], single[1]) <= 2e-2
+    def weights(fusion: str, *, rounding: bool = True, seed: int = 4) -> list[torch.Tensor]:
+        made = trained(emulator, monkeypatch, fusion, half=True, dropout=0.0, rounding=rounding, seed=seed)
+        assert made[2]._program.is_fused == (MAPS_IGNORED and fusion == "auto")
+        return made[1]
+
+    fused = weights("auto")
+    assert largest_difference(fused, weights("off")) <= 1e-3
+    # What other draws, and none, come to is told apart by that.
+    assert largest_difference(fused, weights("auto", seed=5)) > 2e-3
+    assert largest_difference(fused, weights("auto", rounding=False)) > 2e-3
 
 
 def test_what_couples_micro_batches_is_not_fused(emulator: ModuleType) -> None:
@@ -128,7 +145,7 @@ def test_code_that_asks_for_values_runs_one_by_one(emulator: ModuleType) -> None
 
     model = emulator.inferenceModel(Asking(), options(emulator, iterations=3))
     assert model(torch.tensor([1.0, -2.0, 3.0])).tolist() == [1.0, 2.0, 3.0]
-    assert not model._program._fused
+    assert not model._program.is_fused
 
 
 def test_the_hosts_random_numbers_are_left_alone(emulator: ModuleType) -> None:

@@ -41,6 +41,7 @@ def test_the_reference_run_passes_every_check() -> None:
         ("IPUs", {"ipu__inference_replication": 8}, "takes 32 IPUs", "set ipu.inference_replication to 4"),
         ("IPUs", {"ipu__ipus_per_replica": 32, "ipu__replication": 1}, "takes 32 IPUs", "lower ipu.ipus_per_replica"),
         ("pipeline", {"ipu__pod": "pod64"}, "is 4, but a pipeline of 4 IPUs needs 7", "set training.batch_size to 448"),
+        ("pipeline", {"ipu__pod": "pod64", "ipu__device_iterations": 2}, "needs 7", "set training.batch_size to 448"),
         ("pipeline", {"ipu__gradient_accumulation": 6, "training__batch_size": 96}, "is 6", "accumulation to 7"),
         ("batch", {"training__batch_size": 250}, "= 240 features", "set training.batch_size=240"),
         ("batch", {"ipu__gradient_accumulation": 8}, "= 128 features", "ipu.gradient_accumulation"),

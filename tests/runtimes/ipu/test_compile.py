@@ -72,6 +72,18 @@ def test_no_ipu_is_needed_to_compile_and_one_is_to_train(desk: Desk, monkeypatch
         desk.train(tiny_settings(), executable)
 
 
+def test_another_attempt_of_an_instance_begins_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance that is not the first writes below the work folder, which outlives an attempt."""
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    for _ in range(2):
+        output = desk.run("compile", tiny_settings(ipu__ipus_per_host=8))
+        assert list(output.iterdir()) == []  # the first instance's place
+        output.rmdir()
+        made = desk.root / "compile-work/instance-1/output"
+        assert json.loads((made / "plan.json").read_text())["pod"]["num_hosts"] == 2
+
+
 @pytest.mark.parametrize(
     "change",
     [

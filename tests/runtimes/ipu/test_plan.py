@@ -109,9 +109,10 @@ def test_a_setting_that_shapes_the_graph_is_and_shapes_the_stage_too(name: str) 
         {"settings": {"ipu.pod": "pod32", "ipu.replication": 4, "ipu.inference_replication": 4}},
         {"settings": {"runtime.threads": 3}},
         {"config": CONFIG | {"_name_or_path": "/elsewhere", "transformers_version": "4.30"}},
+        {"config": CONFIG | {"initializer_range": 0.1, "bos_token_id": 7, "eos_token_id": 8, "finetuning_task": "x"}},
         {"layout": LAYOUT | {"splits": {"train": {"num_features": 7}}}},
     ],
-    ids=["POD by name", "threads", "config", "features"],
+    ids=["POD by name", "threads", "config", "config of no operator", "features"],
 )
 def test_what_else_is_no_part_of_the_graph(change: dict[str, Any]) -> None:
     assert key(**change) == key()
@@ -122,11 +123,12 @@ def test_what_else_is_no_part_of_the_graph(change: dict[str, Any]) -> None:
     [
         {"settings": {"runtime.emulated": True}},
         {"config": CONFIG | {"hidden_dropout_prob": 0.0}},
+        {"config": CONFIG | {"pad_token_id": 0}},  # positions are counted from it
         {"layout": LAYOUT | {"max_length": 512}},
         {"layout": LAYOUT | {"uses_token_types": True}},
         {"sdk": "3.4.0"},
     ],
-    ids=["emulated", "dropout", "length", "token types", "SDK"],
+    ids=["emulated", "dropout", "padding", "length", "token types", "SDK"],
 )
 def test_what_else_shapes_the_graph(change: dict[str, Any]) -> None:
     assert key(**change) != key()

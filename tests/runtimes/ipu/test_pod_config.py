@@ -24,22 +24,25 @@ load_sdk(sections["runtime"], sections["ipu"])
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.pod import PodPlan
 from podsquad.runtimes.ipu.pod_config import make_arguments, make_pod_config
-popdist = types.ModuleType("popdist")  # one of four processes: a replica of its own, and a seed
-popdist.poptorch = types.ModuleType("popdist.poptorch")
-popdist.poptorch.configureOptions = lambda options: options.replicationFactor(1).randomSeed(42)
-sys.modules.update({"popdist": popdist, "popdist.poptorch": popdist.poptorch})
+popdist = types.ModuleType("popdist")  # it knows this process's device; nothing else is asked of it
+popdist.getDeviceId = {4: 17}.__getitem__  # by IPUs per replica
+sys.modules["popdist"] = popdist
 plan = PodPlan.of(sections["ipu"], sections["training"]["batch_size"])
-seed, instance = sections["training"]["seed"], Instance(0, int(sys.argv[3]))
+seed, instance = sections["training"]["seed"], Instance(int(sys.argv[3]) - 1, int(sys.argv[3]))
 config = make_pod_config(plan, sections["ipu"], seed=seed, programs=Path(sys.argv[2]), instance=instance)
 arguments = make_arguments(plan, sections, folder=Path(sys.argv[2]), compile_only=False)
-told = {}
-for name, for_inference in (("training", False), ("inference", True)):
-    options = config.to_options(for_inference=for_inference, compile_only=False)
+told, processes = {}, {}
+for name, for_inference, compile_only in (
+    ("training", False, False), ("inference", True, False), ("compile", False, True)
+):
+    options = config.to_options(for_inference=for_inference, compile_only=compile_only)
     told[name] = [options.toDict()["random_seed"], options._Popart.options["enableStochasticRounding"],
                   options.replication_factor]
+    processes[name] = [options.Distributed.processId, options.Distributed.numProcesses, options.toDict().get("ipu_id")]
 names = [name for name in vars(config) if isinstance(getattr(config, name), (bool, int, float, str, list))]
 print(json.dumps({
-    "config": {name: getattr(config, name) for name in names}, "options": told, "arguments": arguments.to_dict(),
+    "config": {name: getattr(config, name) for name in names}, "options": told,
+    "processes": processes, "arguments": arguments.to_dict(),
 }, default=str))
 """
 # As Graphcore/roberta-base-ipu comes to on a POD16, and the card of Graphcore/roberta-base-squad.
@@ -95,15 +98,21 @@ def test_the_reference_s_configuration_and_recipe(tmp_path: Path) -> None:
     made = told(tmp_path)
     assert {name: made["config"][name] for name in CONFIG} == CONFIG
     assert {name: made["arguments"][name] for name in ARGUMENTS} == ARGUMENTS
-    assert made["options"] == {"training": [1984, True, 4], "inference": [1984, False, 4]}
+    assert made["options"] == {"training": [1984, True, 4], "inference": [1984, False, 4], "compile": [1984, True, 4]}
+    assert set(map(tuple, made["processes"].values())) == {(0, 1, None)}
 
 
 @pytest.mark.parametrize(("seed", "rounding"), [(0, True), (1984, False)])
 def test_seed_0_and_rounding_to_nearest_reach_the_device(seed: int, rounding: bool, tmp_path: Path) -> None:
     options = told(tmp_path, training__seed=seed, ipu__stochastic_rounding=rounding)["options"]
-    assert options == {"training": [seed, rounding, 4], "inference": [seed, False, 4]}
+    assert options["training"] == [seed, rounding, 4]
+    assert options["inference"] == [seed, False, 4]
 
 
-def test_one_of_several_processes_has_its_share_of_the_replicas_and_the_seed_of_all(tmp_path: Path) -> None:
-    options = told(tmp_path, num_instances=4)["options"]
-    assert options == {"training": [1984, True, 1], "inference": [1984, False, 4]}
+def test_one_of_several_processes_has_its_share_of_the_replicas_its_own_ipus_and_the_seed_of_all(
+    tmp_path: Path,
+) -> None:
+    made = told(tmp_path, num_instances=4)
+    assert made["options"] == {"training": [1984, True, 1], "inference": [1984, False, 4], "compile": [1984, True, 1]}
+    # A compilation attaches to no IPU; a prediction is one host's.
+    assert made["processes"] == {"training": [3, 4, 17], "inference": [0, 1, None], "compile": [3, 4, None]}

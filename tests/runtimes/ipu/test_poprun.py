@@ -12,10 +12,15 @@ import pytest
 
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
+from podsquad.errors import SettingsError
 from podsquad.pod import launcher_command, pod_plan
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.rows import StepSampler
+from podsquad.runtimes.ipu.sdk import Sdk
+from podsquad.runtimes.ipu.work import PodWork
+from podsquad.runtimes.job import Job
 from podsquad.stages import builders
+from podsquad.stages.resolved import runtime_sections
 from podsquad.stages.stage import Building
 from podsquad.store.artifacts import Artifact
 from tests.runtimes.programs import RAW, make_interpreter
@@ -24,7 +29,7 @@ from tests.stages.fakes import Told
 # Starts the program once per instance, as Open MPI does: each knows its rank, the first one's words come marked.
 POPRUN = """#!/bin/sh
 printf '%s\\n' "$@" > "$SAID_TO_POPRUN"
-while [ "${1#--}" != "$1" ]; do shift 2; done
+while [ "${1#--}" != "$1" ]; do case $1 in *=*) shift ;; *) shift 2 ;; esac; done
 export OMPI_COMM_WORLD_SIZE=4
 for rank in 3 2 1; do OMPI_COMM_WORLD_RANK=$rank "$@" < /dev/null > /dev/null; done
 echo "poprun has something to say"
@@ -57,6 +62,7 @@ def test_four_hosts_train_one_instance_each() -> None:
     assert launcher_command(settings(), "train") == [
         "poprun", "--num-instances", "4", "--num-replicas", "16", "--ipus-per-replica", "4",
         "--only-output-from-instance", "0",
+        "--mpi-local-args=-x PATH -x PYTHONPATH -x LD_LIBRARY_PATH -x OPAL_PREFIX",
     ]  # fmt: skip
 
 
@@ -78,6 +84,27 @@ def test_instances_share_every_step_out_among_them() -> None:
     for step in range(6):
         together = [row for part in parts for row in part[step * 4 : (step + 1) * 4]]
         assert together == whole[step * 16 : (step + 1) * 16]
+
+
+def pod_work(tmp_path: Path, verb: str, instance: Instance) -> PodWork:
+    """Return the work of a job over four hosts as one of its processes sees it."""
+    sections = runtime_sections(settings())
+    job = Job(verb, {}, str(tmp_path / "output"), str(tmp_path / "work"), sections)
+    return PodWork(job, sections, pod_plan(settings()), {}, Sdk(True, {}), instance)
+
+
+def test_a_loss_is_told_of_as_many_features_as_the_first_host_s_replicas_see(tmp_path: Path) -> None:
+    assert pod_work(tmp_path, "train", Instance(0, 1)).loss_features == 64  # 4 in a micro-batch x 16 replicas
+    assert pod_work(tmp_path, "train", Instance(0, 4)).loss_features == 16
+
+
+@pytest.mark.parametrize(("verb", "count"), [("train", 8), ("compile", 2), ("predict", 4)])
+def test_processes_that_the_plan_does_not_ask_for_are_refused(verb: str, count: int, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=f"one of {count} processes") as caught:
+        pod_work(tmp_path, verb, Instance(1, count)).check_processes()
+    assert "poprun" in caught.value.do
+    pod_work(tmp_path, verb, Instance(0, 1)).check_processes()
+    pod_work(tmp_path, "train", Instance(3, 4)).check_processes()
 
 
 def test_an_instance_knows_itself_by_open_mpi_s_variables(monkeypatch: pytest.MonkeyPatch) -> None:

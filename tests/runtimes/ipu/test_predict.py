@@ -46,6 +46,15 @@ def test_a_model_without_programs_of_this_graph_is_refused(desk: Desk, executabl
         desk.run("predict", tiny_settings(ipu__inference_micro_batch=1), model=model)
 
 
+def test_a_prediction_that_has_to_compile_says_so(desk: Desk, executables: dict[str, Path]) -> None:
+    model = desk.train(tiny_settings(training__epochs=1), executables["float16"])
+    for path in (model / "programs").rglob("*.popef"):
+        path.unlink()
+    desk.run("predict", tiny_settings(), model=model)
+    warnings = [event["message"] for event in desk.events if event.get("level") == "warning"]
+    assert warnings == ["prediction compiled 1 programs that were to be there"]
+
+
 def published(model: Path, folder: Path) -> Path:
     """Return a folder with a model as a target holds it: without programs."""
     shutil.copytree(model / "model", folder / "model")
@@ -79,10 +88,16 @@ def test_a_published_model_of_another_graph_gets_a_program_of_its_own_if_it_fits
     champion = published(model, desk.root / "champion")
     config = champion / "model/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_dropout_prob": 0.3}))
+    # A batch that the training features do not fill concerns a training alone.
+    settings = tiny_settings(training__epochs=1, training__batch_size=112)
     again = logits_of(desk.run("predict", settings, model=champion, executable=executables["float16"]))
     assert all(np.array_equal(one, other) for one, other in zip(own, again, strict=True))
     (line,) = [line for line in desk.told("log", "message") if "compiled" in line]
-    assert line.endswith("whose own is compiled now: config.hidden_dropout_prob is 0.1, not 0.3")
+    assert line.endswith(
+        "whose own is compiled now: config.hidden_dropout_prob is 0.1, not 0.3, pod.batch is 28, not 112, "
+        "pod.gradient_accumulation is 7, not 28"
+    )
+    assert [event for event in desk.events if event.get("level") == "warning"] == []  # none were to be there
     shutil.rmtree(desk.root / "predict")
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 2}))
     with pytest.raises(SettingsError, match="but the model has 2"):

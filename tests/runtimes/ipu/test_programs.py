@@ -12,9 +12,12 @@ from podsquad.errors import DataError
 from podsquad.runtimes.ipu.programs import copy_programs, hand_on_programs, take_over_earlier
 from podsquad.store.contents import digest_file, list_files
 
+VERSIONS = {"torch": "2.0.1"}
 
-def executable(folder: Path, key: str = "k", content: str = "program") -> Path:
+
+def executable(folder: Path, key: str = "k", content: str = "program", torch: str = "2.0.1") -> Path:
     (folder / "programs" / key).mkdir(parents=True)
+    (folder / "plan.json").write_text(json.dumps({"versions": {"torch": torch}}))
     for name in ("1.popef", "2.popef"):
         (folder / "programs" / key / name).write_text(content + name)
     files = {name: digest_file(folder / name)._asdict() for name in list_files(folder)}
@@ -55,8 +58,19 @@ def test_an_earlier_executable_of_the_same_graph_is_found(tmp_path: Path) -> Non
     executable(tmp_path / "store/b")
     target = tmp_path / "target"
     target.mkdir()
-    assert take_over_earlier(tmp_path / "store", "k", target) == "b"
+    assert take_over_earlier(tmp_path / "store", "k", VERSIONS, target) == "b"
     assert sorted(path.name for path in target.iterdir()) == ["1.popef", "2.popef"]
+
+
+def test_one_that_the_same_libraries_made_is_preferred(tmp_path: Path) -> None:
+    executable(tmp_path / "store/a", torch="1.13.1")
+    executable(tmp_path / "store/b")
+    executable(tmp_path / "store/c")
+    (tmp_path / "store/b/plan.json").write_text("torn")
+    for versions, name in ((VERSIONS, "c"), ({"torch": "9"}, "a")):
+        target = tmp_path / f"target of {name}"
+        target.mkdir()
+        assert take_over_earlier(tmp_path / "store", "k", versions, target) == name
 
 
 @pytest.mark.parametrize("harm", ["torn", "gone", "no manifest", "bad manifest"])
@@ -72,5 +86,5 @@ def test_what_is_not_whole_is_left_alone(tmp_path: Path, harm: str) -> None:
         (artifact / "manifest.json").write_text('{"files": []}')
     target = tmp_path / "target"
     target.mkdir()
-    assert take_over_earlier(tmp_path / "store", "k", target) == ""
+    assert take_over_earlier(tmp_path / "store", "k", VERSIONS, target) == ""
     assert list(target.iterdir()) == []

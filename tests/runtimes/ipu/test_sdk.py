@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from podsquad.errors import SettingsError
+from podsquad.runtimes.emulator import PACKAGES
 from podsquad.runtimes.ipu.sdk import Sdk, check_versions, load_sdk
 
 IPU = {"pod": "pod16", "bias_correction": True}
@@ -49,13 +51,37 @@ def test_without_an_sdk_both_ways_out_are_named() -> None:
     assert "--profile pod16-emulated" in caught.value.do
 
 
+def put_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(str(folder))
+
+
 def test_a_real_poptorch_is_not_shadowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "poptorch.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    put_on_path(tmp_path, monkeypatch)
     before = list(sys.path)
-    with pytest.raises(SettingsError, match="a real poptorch is installed"):
+    with pytest.raises(SettingsError, match="the emulator does not take its place"):
         load_sdk({"emulated": True}, IPU)
     assert sys.path == before
+
+
+def test_an_emulation_on_the_path_is_not_taken_for_a_real_poptorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_on_path(PACKAGES, monkeypatch)
+    with pytest.raises(SettingsError, match="the runtime ipu has no poptorch"):
+        load_sdk({"emulated": False}, IPU)
+    with pytest.raises(SettingsError, match="is an emulation") as caught:  # nor one that lies elsewhere
+        check_versions("3.3.0+emulated", "2.0.1")
+    assert "pod16-emulated" in caught.value.do
+
+
+def test_what_lacks_beside_a_real_poptorch_is_installed_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "poptorch.py").write_text("")
+    put_on_path(tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, "poptorch", ModuleType("poptorch"))
+    monkeypatch.setitem(sys.modules, "optimum", None)
+    with pytest.raises(SettingsError, match="cannot be loaded") as caught:
+        load_sdk({"emulated": False}, IPU)
+    assert caught.value.do.endswith(f"{sys.executable} -m pip install --requirement constraints-ipu.txt")
 
 
 def test_an_emulated_device_says_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 
 import pytest
@@ -57,25 +58,34 @@ def test_a_sum_of_gradients_is_the_mean_times_their_number(poptorch: ModuleType)
 
 
 def test_float16_accumulators_keep_a_running_mean(poptorch: ModuleType) -> None:
-    x, y = (tensor.half() for tensor in data(12))
+    x, y = data(12)
+    x, y = x.half(), (16.0 * y).half()  # far from what is predicted: gradients above 1
     ours = Regression(poptorch.identity_loss).half()
     theirs = Regression(poptorch.identity_loss).half().float()  # old versions of torch lack halves on a CPU
-    sgd = poptorch.optim.SGD(ours.parameters(), lr=1.0, accum_type=torch.float16)
+    before = [weight.detach().half() for weight in theirs.parameters()]
+    each = [
+        torch.autograd.grad(theirs(x[at : at + 4].float(), y[at : at + 4].float())[0], list(theirs.parameters()))
+        for at in (0, 4, 8)
+    ]
+    # So large a scaling that float16 holds each gradient and their mean, but not their sum.
+    scaling = 2.0 ** math.floor(math.log2(60_000 / max(float(g.abs().max()) for step in each for g in step)))
+    sums = [scaling * (each[0][which] + each[1][which] + each[2][which]) for which in range(len(before))]
+    assert any(bool((total.abs() > torch.finfo(torch.float16).max).any()) for total in sums)
+
+    sgd = poptorch.optim.SGD(ours.parameters(), lr=1.0, accum_type=torch.float16, loss_scaling=scaling)
     model = poptorch.trainingModel(ours, options(poptorch, accumulation=3), sgd)
     model(x, y)
     assert model.options.Training.meanAccumulationAndReplicationReductionStrategy == (
         poptorch.MeanReductionStrategy.Running
     )
-    before = [weight.detach().half() for weight in theirs.parameters()]
     accumulators = [torch.zeros_like(weight) for weight in before]
-    for step in range(3):
-        loss, _ = theirs(x[step * 4 : step * 4 + 4].float(), y[step * 4 : step * 4 + 4].float())
-        gradients = torch.autograd.grad(loss, list(theirs.parameters()))
+    for step, gradients in enumerate(each):
         accumulators = [
-            (held.float() * (step / (step + 1)) + gradient.half().float() / (step + 1)).half()
+            (held.float() * (step / (step + 1)) + (gradient * scaling).half().float() / (step + 1)).half()
             for held, gradient in pairs(accumulators, gradients)
         ]
-    expected = [(w.float() - a.float()).half() for w, a in pairs(before, accumulators)]
+    expected = [(w.float() - a.float() / scaling).half() for w, a in pairs(before, accumulators)]
+    assert all(bool(weight.isfinite().all()) for weight in ours.parameters())
     assert largest_difference(ours.parameters(), expected) <= 2e-3
 
 

@@ -30,8 +30,9 @@ Not reproduced
 
 Speed
     Micro-batches and replicas run fused, as one run mapped over them, where tracing proved that this is the same but
-    for the order of float32 sums (``runners.py``); PODSQUAD_EMULATED_FUSION=off runs each by itself. One process
-    emulates all IPUs: PODSQUAD_EMULATED_IPUS of them, 16 by default.
+    for the order of float32 sums (``runners.py``), and where torch can map the code: 2.0 cannot map a cross-entropy
+    that leaves labels out, and each runs by itself, as with PODSQUAD_EMULATED_FUSION=off. One process emulates all
+    IPUs: PODSQUAD_EMULATED_IPUS of them, 16 by default.
 """
 
 from __future__ import annotations

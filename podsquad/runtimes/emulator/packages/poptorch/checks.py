@@ -65,10 +65,10 @@ def num_ipus_reserved(trace: Trace, options: Any) -> int:
             "Too many IPUs requested ({}). Each process can control {} IPUs at most".format(rounded, _MOST_IPUS)
         )
     offline = options.exists("ipu_version")
-    if rounded > machine.num_ipus() and not offline:
+    if rounded > machine.ipus_there() and not offline:
         raise compiler_error(
             "Failed to acquire {} IPU(s): the emulated machine has {} ({} says how many)".format(
-                rounded, machine.num_ipus(), machine.NUM_IPUS_VARIABLE
+                rounded, machine.ipus_there(), machine.NUM_IPUS_VARIABLE
             )
         )
     return rounded

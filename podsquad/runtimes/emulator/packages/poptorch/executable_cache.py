@@ -20,7 +20,7 @@ from . import machine
 from ._logging import logger
 from .optimizer_settings import OptimizerSettings
 
-_FORMAT = "podsquad emulated executable 1"
+_FORMAT = "podsquad emulated program 1"
 _NOT_IN_THE_GRAPH = frozenset(
     (
         "cachePath",

@@ -15,14 +15,14 @@ _HARDWARE_VERSION = 2  # a GC200, of the second generation
 _attached: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def num_ipus() -> int:
+def ipus_there() -> int:
     """The IPUs of the emulated machine: PODSQUAD_EMULATED_IPUS, or 16."""
     return int(os.environ.get(NUM_IPUS_VARIABLE, str(_DEFAULT_NUM_IPUS)))
 
 
 def ipuHardwareIsAvailable(num_ipus: int = 1) -> bool:
     """Whether the emulated machine has so many IPUs."""
-    return num_ipus <= int(os.environ.get(NUM_IPUS_VARIABLE, str(_DEFAULT_NUM_IPUS)))
+    return num_ipus <= ipus_there()
 
 
 def ipuHardwareVersion() -> int:
@@ -33,10 +33,10 @@ def ipuHardwareVersion() -> int:
 def attach(executor: Any, wanted: int) -> None:
     """Give IPUs to an executor. Raises Error when other executors hold too many."""
     held = sum(count for other, count in _attached.items() if other is not executor)
-    if held + wanted > num_ipus():
+    if held + wanted > ipus_there():
         raise createPoptorchError(
             "Failed to acquire {} IPU(s): the emulated machine has {} and other models hold {}. Detach or destroy "
-            "them first, or set {}.".format(wanted, num_ipus(), held, NUM_IPUS_VARIABLE)
+            "them first, or set {}.".format(wanted, ipus_there(), held, NUM_IPUS_VARIABLE)
         )
     _attached[executor] = wanted
 

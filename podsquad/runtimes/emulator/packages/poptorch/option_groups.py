@@ -137,7 +137,7 @@ class TrainingOptions(OptionsDict):
         return self
 
     def setAutomaticLossScaling(self, enabled: bool) -> TrainingOptions:
-        """Ask for automatic loss scaling; a model that trains with it is refused (not reproduced)."""
+        """Let the loss scaling follow the gradients' sizes, by PopART's documented rule."""
         self._popart_options.set("automaticLossScalingSettings.enabled", enabled)
         return self
 

@@ -242,7 +242,7 @@ class Options(OptionsDict):
         output_mode: Optional[enums.OutputMode] = None,
         output_return_period: Optional[int] = 1,
     ) -> None:
-        """Ask for a tensor within the graph. The emulator has no such graph: compiling it is refused."""
+        """Ask for a tensor within the graph. The emulator has that of the loss scaling alone; others are refused."""
         period = output_return_period if output_mode == enums.OutputMode.EveryN else 1
         self.anchored_tensors[short_name] = [long_name, output_mode is None, output_mode, period]
 

@@ -65,7 +65,8 @@ class Program:
         if self.trace.written:
             memory.give_each_replica_buffers(self.layout.replicas)
         self._stochastic = bool(options._Popart.options.get("enableStochasticRounding", False))
-        self._fused = self._may_fuse()
+        # Whether micro-batches run fused; False from the first call on whose code cannot be mapped.
+        self.is_fused = self._may_fuse()
         self._automatic_scaling = loss_scaling.of(options) if training else None
         self.final_loss_scale = torch.tensor(math.nan)
 
@@ -99,12 +100,12 @@ class Program:
 
     def _run(self, weights: dict[str, torch.Tensor], seeds: list[int], run: Callable[..., Any]) -> Any:
         """Call ``run`` with a runner and fresh streams: fused, and where the code cannot be mapped, one by one."""
-        if self._fused:
+        if self.is_fused:
             try:
                 return run(Fused(self._call, self.trace.loss, weights), _generators(seeds))
             except (RuntimeError, ValueError) as error:
                 logger.info("Micro-batches run one by one: %s", str(error).split("\n")[0])
-                self._fused = False
+                self.is_fused = False
         return run(OneByOne(self._one_by_one, self.trace.loss, weights), _generators(seeds))
 
     @contextlib.contextmanager
@@ -180,7 +181,7 @@ class Program:
     def _chunks(self, steps: int, inputs: list[torch.Tensor], gradient_bytes: int) -> Iterator[tuple[int, int]]:
         """Ranges of steps (each with all replicas) that run at once."""
         size = max((tensor[0, 0].numel() for tensor in inputs), default=1)
-        most = max(1, _FUSED_ELEMENTS // max(1, size)) if self._fused else 1
+        most = max(1, _FUSED_ELEMENTS // max(1, size)) if self.is_fused else 1
         if gradient_bytes:
             most = max(1, min(most, _FUSED_GRADIENT_BYTES // (gradient_bytes * self.layout.replicas)))
         for start in range(0, steps, most):
