@@ -32,7 +32,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Target:
+class Aim:
     """A row: what is done, against whom, the mark, and how the result of ``benchmarks.<module>`` answers it."""
 
     work: str
@@ -120,31 +120,31 @@ def _emulated(result: Mapping[str, Any]) -> Figure:
 
 
 _RUN_QA, _TRAINER = "run_qa.py through `datasets.map`", "transformers' Trainer, padded to 384"
-TARGETS = (
-    Target("text to features, one core, 28,687 features", _RUN_QA, "12 x, identical", "features", _features("grown")),
-    Target("the same, all real text there is: 3,297", _RUN_QA, "12 x, identical", "features", _features("real")),
-    Target("the same, 115,310 features, two cores", "podsquad on one core", "faster", "features", _two_cores),
-    Target("logits to answers, 10,570 questions", "run_qa.py, restated", "15 x, identical", "answers", _answers),
-    Target("exact match and F1, 10,570 questions", "torchmetrics' SQuAD", "5 x, equal", "metric", _metric),
-    Target("an optimizer step, float32", _TRAINER, "2 x, equal", "training_step", _step("float32", 2)),
-    Target("the same, bf16", f"{_TRAINER}, bf16", "1.6 x", "training_step", _step("bfloat16", 1.6)),
-    Target("peak memory of a step, float32", _TRAINER, "not above", "training_step", _memory("float32")),
-    Target("the same, bf16", f"{_TRAINER}, bf16", "not above", "training_step", _memory("bfloat16")),
-    Target("training start, compiled program reused", "the first time", "under a fifth", "compiled_start", _start),
-    Target("a run with every stage reused", "six empty Prefect tasks", "at most 1 s more", "cached_run", _cached),
-    Target("a night with nothing new", "none", "under 10 s", "unchanged_run", _unchanged("same_store")),
-    Target("the same, on an empty store", "none", "under 10 s", "unchanged_run", _unchanged("empty_store")),
-    Target("six stages on an emulated POD16", "none", "under 300 s, learns", "emulated_night", _emulated),
+AIMS = (
+    Aim("text to features, one core, 28,687 features", _RUN_QA, "12 x, identical", "features", _features("grown")),
+    Aim("the same, all real text there is: 3,297", _RUN_QA, "12 x, identical", "features", _features("real")),
+    Aim("the same, 115,310 features, two cores", "podsquad on one core", "faster", "features", _two_cores),
+    Aim("logits to answers, 10,570 questions", "run_qa.py, restated", "15 x, identical", "answers", _answers),
+    Aim("exact match and F1, 10,570 questions", "torchmetrics' SQuAD", "5 x, equal", "metric", _metric),
+    Aim("an optimizer step, float32", _TRAINER, "2 x, equal", "training_step", _step("float32", 2)),
+    Aim("the same, bf16", f"{_TRAINER}, bf16", "1.6 x", "training_step", _step("bfloat16", 1.6)),
+    Aim("peak memory of a step, float32", _TRAINER, "not above", "training_step", _memory("float32")),
+    Aim("the same, bf16", f"{_TRAINER}, bf16", "not above", "training_step", _memory("bfloat16")),
+    Aim("training start, compiled program reused", "the first time", "under a fifth", "compiled_start", _start),
+    Aim("a run with every stage reused", "six empty Prefect tasks", "at most 1 s more", "cached_run", _cached),
+    Aim("a night with nothing new", "none", "under 10 s", "unchanged_run", _unchanged("same_store")),
+    Aim("the same, on an empty store", "none", "under 10 s", "unchanged_run", _unchanged("empty_store")),
+    Aim("six stages on an emulated POD16", "none", "under 300 s, learns", "emulated_night", _emulated),
 )
 
 
 def make_table(results: Path = RESULTS) -> str:
-    """Return the table in Markdown, one row per target."""
+    """Return the table in Markdown, one row per aim."""
     lines = ["| work | peer | mark | by the clock | by processor time | others used | command |"]
     lines.append("|---|---|---|---|---|---|---|")
-    for target in TARGETS:
-        cells = [target.work, target.peer, target.mark, *_found(target, results)]
-        lines.append("| " + " | ".join([*cells, f"`python -m benchmarks.{target.module}`"]) + " |")
+    for aim in AIMS:
+        cells = [aim.work, aim.peer, aim.mark, *_found(aim, results)]
+        lines.append("| " + " | ".join([*cells, f"`python -m benchmarks.{aim.module}`"]) + " |")
     return "\n".join(lines)
 
 
@@ -156,12 +156,12 @@ def demo_figures(results: Path = RESULTS) -> str:
     return f"{demo['median_seconds']:.0f} s (the median of {seconds}) and F1 {f1}"
 
 
-def _found(target: Target, results: Path) -> tuple[str, str, str]:
+def _found(aim: Aim, results: Path) -> tuple[str, str, str]:
     """Return what was found by the clock, with the words where it falls short; by processor time; and the load."""
-    path = results / f"{target.module}.json"
+    path = results / f"{aim.module}.json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        figure = target.read(result)
+        figure = aim.read(result)
         others = result["machine"].get("others_used_cores")
     except (OSError, KeyError):
         return NOT_MEASURED, "", ""

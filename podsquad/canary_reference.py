@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from podsquad.publishing.receipt import (
 )
 from podsquad.stages.resolved import key_settings
 from podsquad.store.artifacts import MANIFEST_FILE
-from podsquad.store.durable import canonical_json, encode_json
+from podsquad.store.durable import canonical_json, encode_json, parse_lines
 
 HISTORY_FILE = "history.jsonl"
 # Where it ran is no part of what was asked for: a canary on another device is to tell that it is another.
@@ -70,8 +69,7 @@ def find_reference(settings: Settings, log: Callable[[str], None]) -> Reference:
 def read_history(model: Path) -> tuple[Mapping[str, Any], ...] | None:
     """Return the steps of a model's artifact; None where they cannot be read."""
     try:
-        lines = (model / HISTORY_FILE).read_text(encoding="utf-8").splitlines()
-        return tuple(json.loads(line) for line in lines)
+        return tuple(parse_lines((model / HISTORY_FILE).read_bytes()))
     except (OSError, ValueError):
         return None
 

@@ -128,7 +128,8 @@ def plan(
     from podsquad.preflight import first_failure
 
     settings, _ = _settings(profile, set_)
-    made = make_plan(settings, frozenset(_stages(refresh)))
+    with _token(settings):
+        made = make_plan(settings, frozenset(_stages(refresh)))
     show_plan(made, as_json=json)
     if failure := first_failure(made.checks):
         raise typer.Exit(failure.exit_code)

@@ -1,5 +1,7 @@
 """What the nights came to: scores, verdicts and publications, as the store remembers them.
 
+Artifacts tell the newest verdict on a model, and go with ``podsquad gc``; ``verdicts.jsonl`` tells every verdict, and
+stays.
 A night that changed nothing made nothing, so it leaves no entry.
 """
 
@@ -46,7 +48,7 @@ class PastRun:
     is_current: bool  # True: it is what users of the model get now
     withdrawn: str  # why it was rolled back; empty: it was not
     evaluation: str  # digest of the evaluation
-    evaluation_path: str
+    evaluation_path: str  # empty: its artifact is gone
     slices: Mapping[str, Mapping[str, Mapping[str, Any]]]  # as in metrics.json
 
     def to_json(self) -> dict[str, Any]:
@@ -73,6 +75,19 @@ class _Judged:
     verdict: Mapping[str, Any]
     held: Publication | None
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What one verdict on an evaluation is known by, however often it was found."""
+        return (self.verdict.get("verdict"), self.verdict.get("cause"), self.held)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The challenger's scores as the verdict tells them; empty where it does not."""
+        challenger = self.verdict.get("challenger")
+        told = challenger if isinstance(challenger, dict) else {}
+        scores = {name: told.get(name) for name in ("exact_match", "f1", "num_questions")}
+        return scores if all(isinstance(score, int | float) for score in scores.values()) else {}
+
 
 def look_at_folders(publication: Publication) -> TargetState | None:
     """Return what a folder holds; a repository on the Hub is not asked."""
@@ -98,8 +113,8 @@ def look_at(settings: PublishSettings, state: TargetState | None) -> Look:
 def past_runs(store: Path, look: Look = look_at_folders) -> list[PastRun]:
     """Return what the store holds, the newest first; what cannot be read is left out. Nothing is verified or written.
 
-    An evaluation that was judged for several places stands once for each, and once more for each publication of it
-    that a later verdict took the place of. ``look`` is asked once for each place.
+    An evaluation that was judged for several places, or by several champions, stands once for each verdict, also
+    after its artifacts are gone; the same verdict once more is told once. ``look`` is asked once for each place.
     """
     models = {found.digest: found for found in _artifacts(store, "train")}
     publications = list(_artifacts(store, "publish"))
@@ -116,12 +131,15 @@ def past_runs(store: Path, look: Look = look_at_folders) -> list[PastRun]:
         if not (metrics := _read(evaluation.path / "metrics.json")):
             continue
         model = models.get(evaluation.inputs.get("train", ""))
+        training = training_record(model.path) if model else {}
         judged = [_judged(each) for each in publications if each.inputs.get("evaluate") == evaluation.digest]
-        told = {each.held for each in judged if each.verdict.get("is_published")}
-        former = {each.held: each for each in remembered.get(evaluation.digest, ()) if each.held not in told}
-        judged += former.values()
+        told = [each.identity for each in judged]
+        judged += [each for each in remembered.pop(evaluation.digest, ()) if each.identity not in told]
         judged = judged or [_Judged(evaluation.when, _profile_of(evaluation), {}, None)]
-        runs += [_past_run(evaluation, metrics, model, each, look_once) for each in judged]
+        place = (evaluation.digest, str(evaluation.path))
+        runs += [_past_run(place, metrics, training, each, look_once) for each in judged]
+    for digest, gone in remembered.items():
+        runs += [_past_run((digest, ""), each.scores, {}, each, look_once) for each in gone if each.scores]
     return sorted(runs, key=lambda run: run.when, reverse=True)
 
 
@@ -139,9 +157,9 @@ def champion_for(runs: list[PastRun], evaluation: str, settings: PublishSettings
 
 
 def _past_run(
-    evaluation: _Found, metrics: dict[str, Any], model: _Found | None, judged: _Judged, look: Look
+    evaluation: tuple[str, str], metrics: dict[str, Any], training: dict[str, Any], judged: _Judged, look: Look
 ) -> PastRun:
-    training = training_record(model.path) if model else {}
+    """Return an entry; ``evaluation`` is the digest of the evaluation and its folder."""
     verdict, held = judged.verdict, judged.held
     # Of a rejected one, what the target holds is another's.
     own = held if verdict.get("is_published") or verdict.get("verdict") == "unchanged" else None
@@ -161,8 +179,8 @@ def _past_run(
         publication=own.url if own else "",
         is_current=bool(own and state and state.champion and state.champion.key == own.key),
         withdrawn=str(state.withdrawn.get(own.tag, {}).get("reason", "")) if own and state else "",
-        evaluation=evaluation.digest,
-        evaluation_path=str(evaluation.path),
+        evaluation=evaluation[0],
+        evaluation_path=evaluation[1],
         slices=metrics.get("slices", {}),
     )
 
@@ -176,18 +194,19 @@ def _judged(artifact: _Found) -> _Judged:
 
 
 def _remembered(store: Path) -> dict[str, list[_Judged]]:
-    """Return the publications that the store remembers, by digest of the evaluation."""
-    found: dict[str, list[_Judged]] = {}
+    """Return the verdicts that the store remembers, each once, by digest of the evaluation."""
+    found: dict[str, dict[tuple[Any, ...], _Judged]] = {}
     try:
         verdicts = read_verdicts(store)
     except PodsquadError:
         return {}
     for each in verdicts:
         with suppress(KeyError, TypeError, ValueError):
-            if each["is_published"]:
+            if each["is_published"] or each["verdict"] != "unchanged":
                 when, held = datetime.fromisoformat(each["at"]), Publication(**each["publication"])
-                found.setdefault(each["evaluation"], []).append(_Judged(when, str(each["profile"]), each, held))
-    return found
+                judged = _Judged(when, str(each["profile"]), each, held)
+                found.setdefault(each["evaluation"], {})[judged.identity] = judged
+    return {digest: list(judged.values()) for digest, judged in found.items()}
 
 
 def _profile_of(artifact: _Found) -> str:

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from podsquad.config.settings import Settings
 from podsquad.errors import InputMissingError, from_os_error
 from podsquad.publishing.folder import CURRENT
@@ -15,14 +17,16 @@ from podsquad.publishing.target import Champion, Target, refuse_lost
 from podsquad.store.durable import TEMPORARY_PREFIX, move_folder
 
 FETCHED = ".fetched"  # inside the store, so on a disk that is meant to hold models
+_LOCK_FILE = ".lock"
 _DO = "run podsquad run first, or name a model's folder with --model"
 
 
 def published_model(settings: Settings, log: Callable[[str], None]) -> Path:
     """Return a folder with the champion's files.
 
-    A folder's pointer is that folder. From the Hub the champion is fetched into the store, once: what is there, whole,
-    is taken as it is, and of each repository one version is kept.
+    A folder's pointer is that folder. From the Hub the champion is fetched into the store, once, whoever asks at the
+    same time: what is there, whole, is taken as it is. Of each repository the version before it is kept too, for
+    another process may be reading that.
 
     Raises InputMissingError when nothing is published there, StoreError for a champion that cannot be read, and what
     the Hub's errors are explained as.
@@ -50,17 +54,29 @@ def published_model(settings: Settings, log: Callable[[str], None]) -> Path:
 
 def _fetched(target: Target, champion: Champion, home: Path, log: Callable[[str], None]) -> Path:
     folder = home / champion.tag
-    if folder.is_dir() and not champion.listing.differing(folder):
+    if _is_whole(folder, champion):
         return folder
-    log(f"fetching {champion.tag} of {target.place} to {folder}")
     home.mkdir(parents=True, exist_ok=True)
-    staging = home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
-    try:
+    with FileLock(home / _LOCK_FILE):
+        if _is_whole(folder, champion):  # another process fetched it meanwhile
+            return folder
+        _remove_leftovers(home)
+        log(f"fetching {champion.tag} of {target.place} to {folder}")
+        staging = home / (TEMPORARY_PREFIX + uuid.uuid4().hex)
         target.fetch(champion.tag, staging)
-        # Others may read from them just now: what they have open stays theirs.
-        for former in home.glob("v-*"):
+        others = sorted((each for each in home.glob("v-*") if each != folder), key=lambda each: each.stat().st_mtime)
+        for former in others[:-1]:
             shutil.rmtree(former)
-        move_folder(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        move_folder(staging, folder, home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
+        _remove_leftovers(home)
     return folder
+
+
+def _is_whole(folder: Path, champion: Champion) -> bool:
+    return folder.is_dir() and not champion.listing.differing(folder)
+
+
+def _remove_leftovers(home: Path) -> None:
+    """Remove what a killed fetch left, and a damaged version that was replaced; the caller holds the lock."""
+    for entry in home.glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(entry)

@@ -18,9 +18,11 @@ from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.config.settings import Settings
 from podsquad.errors import DataError, PodsquadError
 from podsquad.evaluation.report import METRICS_FILE, read_metrics
+from podsquad.publishing.nothing_new import nothing_new
 from podsquad.publishing.places import target_of
 from podsquad.publishing.receipt import Receipt, read_receipt, read_stage_record
 from podsquad.publishing.target import Publication, Target
+from podsquad.publishing.version_files import gate_seed, model_of
 from podsquad.stages.run import stage_ingredients
 from podsquad.store.durable import encode_json
 from podsquad.store.keys import key_of
@@ -35,24 +37,8 @@ class Unchanged:
     publication: Publication
     receipt: Receipt
     metrics: Mapping[str, Any]
-
-    @property
-    def verdict(self) -> dict[str, Any]:
-        """The verdict, in the form of the publish stage's."""
-        scores = {name: self.metrics[name] for name in ("exact_match", "f1", "num_questions")}
-        champion = {"tag": self.publication.tag, "key": self.publication.key, "is_rescored": False, **scores}
-        return {
-            "verdict": "unchanged",
-            "cause": None,
-            "reason": _REASON,
-            "is_published": False,
-            "policy": "",
-            "champion": champion,
-            "challenger": scores,
-            "overall": None,
-            "slices": [],
-            "num_earlier_uses": None,  # what the nights came to is not known here
-        }
+    verdict: Mapping[str, Any]
+    """The verdict, in the form of the publish stage's."""
 
 
 def find_unchanged(settings: Settings, log: Callable[[str], None]) -> Unchanged | None:
@@ -110,4 +96,10 @@ def _look(target: Target, settings: Settings) -> Unchanged | None:
     with tempfile.TemporaryDirectory(prefix="podsquad-unchanged-") as folder:
         target.fetch(champion.tag, Path(folder), (METRICS_FILE,))
         metrics = read_metrics(Path(folder))
-    return Unchanged(target.describe(champion.key), receipt, metrics)
+    model, held = model_of(champion.listing), target.describe(champion.key)
+    gate = settings.gate.model_dump(include={"margin_f1", "slice_margin_f1", "resamples"}) | {
+        "evaluation_digest": metrics["evaluation_digest"],
+        "seed": gate_seed(model),
+        "num_earlier_uses": None,  # the store need not be the one that the other nights ran on
+    }
+    return Unchanged(held, receipt, metrics, nothing_new(_REASON, held, model, metrics, gate))

@@ -103,7 +103,7 @@ def test_a_week_of_nights(command: Command) -> None:
     assert (worse["verdict"]["verdict"], worse["is_published"]) == ("rejected", False)
     assert worse["verdict"]["champion"]["tag"] == tag
     assert worse["verdict"]["champion"]["f1"] > worse["f1"]
-    assert Path(worse["model"]).is_dir()
+    assert json.loads((Path(worse["model"]).parent / "training.json").read_bytes())["steps"] == 1
     assert place.titles() == [f"Publish {tag}"]
 
     better = command.run(sets=("training.seed=7", *ANY_PASSES))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_a_publication_is_not_forgotten_where_a_later_verdict_took_its_place(nig
     for _ in range(2):  # a kill, and the same again
         remember_verdict(nights.store.root, told)
     remember_verdict(nights.store.root, told | {"at": "yesterday"})
-    remember_verdict(nights.store.root, told | {"verdict": "rejected", "is_published": False})
+    remember_verdict(nights.store.root, told | {"verdict": "rejected", "cause": "withdrawn", "is_published": False})
     nights.judge(evaluation, "rejected", vars(held), "withdrawn")
     runs = nights.runs()
     assert [(run.f1, run.verdict, run.cause, run.tag) for run in runs if run.f1 == 82.0] == [
@@ -185,6 +186,42 @@ def test_a_publication_that_its_artifact_tells_stands_once(nights: Nights) -> No
     told = {"at": run.when.isoformat(), "profile": "demo", "evaluation": evaluation.digest, "publication": held}
     remember_verdict(nights.store.root, told | {"verdict": "promoted", "is_published": True})
     assert nights.runs() == [run]
+
+
+def test_what_the_gate_said_is_told_after_the_artifacts_are_gone_and_after_it_was_asked_again(nights: Nights) -> None:
+    nights.publish(nights.evaluate(80.0))
+    (published,) = nights.runs()
+    held = vars(FolderTarget(nights.root / "published", "reader").describe(published.evaluation))
+    other = held | {"key": "cd" * 16, "tag": "v-cdcdcdcdcdcd"}
+    rejected = nights.evaluate(60.0)
+    nights.judge(rejected, "rejected", held, "worse")
+    told = {"at": "2027-01-15T10:30:00+00:00", "profile": "demo", "challenger": published.to_json()}
+    told |= {"evaluation": published.evaluation, "verdict": "promoted", "cause": None, "is_published": True}
+    scores = {"exact_match": 55.0, "f1": 60.0, "num_questions": 600}
+    worse = told | {"evaluation": rejected.digest, "verdict": "rejected", "cause": "worse", "is_published": False}
+    for each in (
+        told | {"publication": held},
+        worse | {"publication": held, "challenger": scores, "at": "2027-01-15T12:30:00+00:00"},
+        worse | {"publication": other, "challenger": scores, "at": "2027-01-16T10:30:00+00:00"},  # by another champion
+        told | {"publication": held, "verdict": "unchanged", "is_published": False},  # a night that changed nothing
+        worse | {"publication": held, "evaluation": "gone", "challenger": {"f1": "high"}},
+        worse | {"publication": held, "evaluation": "gone", "challenger": None},
+    ):
+        remember_verdict(nights.store.root, each)
+    whole = [(run.f1, run.verdict, run.cause, run.tag, run.steps) for run in nights.runs()]
+    assert whole == [
+        (60.0, "rejected", "worse", "", 60),
+        (60.0, "rejected", "worse", "", 60),
+        (80.0, "promoted", "", held["tag"], 80),
+    ]
+    for stage in ("train", "evaluate", "publish"):
+        shutil.rmtree(nights.store.root / stage)
+    runs = nights.runs()
+    assert [(run.f1, run.verdict, run.cause, run.tag, run.steps) for run in runs] == [
+        (*each[:4], None) for each in whole
+    ]
+    assert (runs[-1].exact_match, runs[-1].num_questions, runs[-1].is_current) == (75.0, 600, True)
+    assert (runs[-1].evaluation_path, runs[-1].slices) == ("", {})
 
 
 def test_a_target_is_asked_once(nights: Nights) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from huggingface_hub import CommitOperationDelete
 
+from podsquad import published_model as published
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.errors import InputMissingError, StoreError
@@ -52,7 +56,7 @@ def downloads(hub: Place, name: str) -> int:
 
 
 def test_the_hub_s_champion_is_fetched_once_and_again_where_it_was_damaged(hub: Place, settings: Settings) -> None:
-    one, two = (make_model(hub.folder, number) for number in (1, 2))
+    one, two, three = (make_model(hub.folder, number) for number in (1, 2, 3))
     hub.publish(one)
     lines: list[str] = []
     folder = published_model(settings, lines.append)
@@ -67,7 +71,36 @@ def test_the_hub_s_champion_is_fetched_once_and_again_where_it_was_damaged(hub: 
     hub.publish(two)
     newer = published_model(settings, lines.append)
     assert holds(newer, two)
-    assert [path.name for path in newer.parent.iterdir()] == [two.tag]  # one version is kept, and nothing half-made
+    assert {path.name for path in newer.parent.iterdir()} == {".lock", one.tag, two.tag}
+    killed = newer.parent / ".tmp-killed"
+    killed.mkdir()
+    (killed / "model.safetensors").write_bytes(b"half")
+    hub.publish(three)
+    newest = published_model(settings, lines.append)
+    assert holds(newest, three)
+    # The one before stays, for another process may be reading it; nothing half-made does.
+    assert {path.name for path in newer.parent.iterdir()} == {".lock", two.tag, three.tag}
+
+
+def test_two_that_ask_at_once_fetch_it_once(
+    hub: Place, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub.publish(make_model(hub.folder, 1))
+    folder = published_model(settings, lambda line: None)
+    folder.rename(tmp_path / "away")
+    before, waits = downloads(hub, "model.safetensors"), threading.Event()
+
+    def lock(path: Path) -> FileLock:
+        waits.set()
+        return FileLock(path)
+
+    monkeypatch.setattr(published, "FileLock", lock)
+    with ThreadPoolExecutor(1) as pool, FileLock(folder.parent / ".lock"):  # as the other has it
+        second = pool.submit(published_model, settings, lambda line: None)
+        assert waits.wait(30)
+        (tmp_path / "away").rename(folder)
+    assert second.result() == folder
+    assert downloads(hub, "model.safetensors") == before
 
 
 def test_what_is_not_there_is_told(hub: Place, settings: Settings) -> None:

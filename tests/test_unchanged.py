@@ -15,10 +15,12 @@ from podsquad.publishing import places
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.receipt import STAGES as BEFORE_PUBLISH
 from podsquad.publishing.receipt import encode_receipt, make_receipt, read_stage_record, version_key
+from podsquad.publishing.version_files import gate_seed, model_of
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.stage import Building
 from podsquad.store.contents import digest_file
 from podsquad.unchanged import Unchanged, find_unchanged
+from podsquad.views import verdict_view
 from tests.publishing.receipts import METRICS, ORIGIN, TRAINING
 from tests.stages.fakes import FakeStages
 
@@ -56,7 +58,7 @@ def room(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     settings = fake_stages.settings()
     outcomes = fake_stages.run_all(settings)
     metrics = tmp_path / "metrics.json"
-    metrics.write_text('{"exact_match": 75.0, "f1": 87.5, "num_questions": 10}')
+    metrics.write_text('{"exact_match": 75.0, "f1": 87.5, "num_questions": 10, "evaluation_digest": "e"}')
     files = {"model.safetensors": outcomes["train"].artifact.path / "model/model.safetensors"}
     receipt = make_receipt(
         stages={name: read_stage_record(outcomes[name].artifact.path) for name in BEFORE_PUBLISH},
@@ -83,6 +85,12 @@ def test_an_empty_store_and_the_same_inputs_are_unchanged(room: Room) -> None:
     assert (found.verdict["verdict"], found.verdict["is_published"]) == ("unchanged", False)
     assert found.verdict["challenger"] == {"exact_match": 75.0, "f1": 87.5, "num_questions": 10}
     assert found.verdict["num_earlier_uses"] is None
+    gate, champion = room.settings.gate, room.target.state().champion
+    assert champion
+    assert found.verdict["challenger_digest"] == found.verdict["champion_digest"] == model_of(champion.listing)
+    assert (found.verdict["evaluation_digest"], found.verdict["margin_f1"]) == ("e", gate.margin_f1)
+    assert (found.verdict["seed"], found.verdict["passes"]) == (gate_seed(model_of(champion.listing)), False)
+    assert f"`{champion.tag}`" in verdict_view(found.verdict).markdown
     assert not room.store.exists()
 
 

@@ -74,7 +74,8 @@ def roll_back(settings: Settings, to: str | None, reason: str, *, token: Token, 
         state = target.state()
         before = state.champion.tag if state.champion else ""
         tag = to or _previous(target, state)
-        publication = target.rollback(tag, reason, any_question(_logger.info))
+        # A version that was named is meant whatever is current; "the one before" is that of what was looked at.
+        publication = target.rollback(tag, reason, any_question(_logger.info), None if to else state.expected)
     if as_json:
         print_json({"from": before, "to": publication.tag, **vars(publication)})
     elif before == publication.tag:

@@ -43,7 +43,8 @@ def run_retraining(
     ``run_flow`` takes the flow's parameters and returns its report. It is called when the environment is as Prefect has
     to find it, so it must not have imported Prefect before.
     """
-    if failure := first_failure(run_checks(settings, publish=publish)):
+    # The flow reads the token of a Secret block, and then makes all checks again.
+    if failure := first_failure(run_checks(settings, publish=publish, block_is_read=False)):
         raise failure
     started = time.monotonic()
     with told_on_terminal(), sigterm_explained():
@@ -143,6 +144,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
         print(f"verdict     {verdict['verdict']}: {verdict['reason']}")
         if verdict["policy"]:
             print(f"            {verdict['policy']}")
+        if uses := verdict["num_earlier_uses"]:  # the more, the likelier it is that the best of them was lucky
+            print(f"uses        {uses:,} other models were judged on these questions before")
         print(f"{'published  ' if report['is_published'] else 'stays      '} {report['publication'] or 'nothing'}")
     else:
         print("published   nothing: the run was to end after evaluate")

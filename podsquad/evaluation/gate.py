@@ -90,8 +90,8 @@ class GateResult:
     challenger_digest: str
     champion_digest: str | None
     evaluation_digest: str
-    num_earlier_uses: int
-    """Challengers that were judged on these questions before."""
+    num_earlier_uses: int | None
+    """Challengers that were judged on these questions before; None: what the nights came to is not known."""
     margin_f1: float
     slice_margin_f1: float
     resamples: int

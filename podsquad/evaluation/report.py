@@ -29,7 +29,7 @@ from podsquad.evaluation.plots import TITLES, plot_loss, plot_slices
 from podsquad.evaluation.scored import QUESTIONS_FILE
 from podsquad.evaluation.scoring import Scoring, score_logits
 from podsquad.evaluation.squad_metric import Scores
-from podsquad.store.durable import parse_object, write_bytes, write_json
+from podsquad.store.durable import encode_lines, parse_lines, parse_object, write_bytes, write_json
 
 METRICS_FILE = "metrics.json"
 NUM_BEST_KEPT = 5
@@ -55,8 +55,8 @@ def build_evaluation(
     metrics = scoring.metrics | ({"emulated": True} if training.get("emulated") else {})
     files = {
         "predictions.json": _predictions(questions, answers),
-        QUESTIONS_FILE: _lines(_question_rows(scoring)),
-        "nbest.jsonl": _lines(_best_rows(questions, answers)),
+        QUESTIONS_FILE: encode_lines(_question_rows(scoring)),
+        "nbest.jsonl": encode_lines(_best_rows(questions, answers)),
         "plots/loss.png": plot_loss(history),
         "plots/f1_by_slice.png": plot_slices(metrics["slices"], metrics["f1"]),
         "report.md": write_report(metrics, training, questions, answers, scores).encode("utf-8"),
@@ -74,7 +74,7 @@ def read_history(model: Path) -> list[dict[str, Any]]:
     """Return the entries of a model's history.jsonl ({step, loss, learning_rate}). Raises InternalError."""
     path = model / "history.jsonl"
     try:
-        return [parse_object(line) for line in path.read_bytes().split(b"\n") if line]
+        return parse_lines(path.read_bytes())
     except (OSError, ValueError) as error:
         raise _broken_model(path, error) from error
 
@@ -199,11 +199,6 @@ def _best_rows(questions: Questions, answers: Answers) -> Iterable[dict[str, Any
                 for rank in range(count)
             ],
         }
-
-
-def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-    return "".join(dump(row) + "\n" for row in rows).encode("utf-8")
 
 
 def _broken_model(path: Path, error: Exception) -> InternalError:

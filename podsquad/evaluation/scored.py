@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from podsquad.data.dataset import Questions
 from podsquad.errors import DataError
-from podsquad.store.durable import canonical_json, parse_json
+from podsquad.store.durable import canonical_json, parse_lines
 
 QUESTIONS_FILE = "questions.jsonl"
 
@@ -77,8 +77,7 @@ def read_scored_questions(evaluation: Path) -> ScoredQuestions:
     """Return the scores that the folder of an evaluation holds in questions.jsonl. Raises DataError."""
     path = evaluation / QUESTIONS_FILE
     try:
-        # Not splitlines(): a prediction may hold a line separator of Unicode, which JSON leaves as it is.
-        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        rows = parse_lines(path.read_bytes())
         views = rows[0].get("slices", {}) if rows else {}
         scored = ScoredQuestions(
             ids=[str(row["id"]) for row in rows],

@@ -164,8 +164,8 @@ def _why_withdrawn(digest: str, target: Target, state: TargetState, work: Path) 
         if not model:  # the version could not be read when it was withdrawn
             try:
                 model = model_of(target.fetch(tag, work / "withdrawn", ()))
-            except InputMissingError:
-                continue  # somebody removed the tag
+            except (InputMissingError, DataError, StoreError):
+                continue  # removed or damaged by hand: its model is not known; its version is refused all the same
         if model == digest:
             return str(entry.get("reason") or "no reason is recorded")
     return ""

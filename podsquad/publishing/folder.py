@@ -54,6 +54,7 @@ from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folde
 CURRENT = "current"
 VERSIONS = "versions"
 _LOCK_FILE = ".lock"
+_ASIDE = ".damaged-"
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ class FolderTarget:
                 self._turn(key, "")
             return self.describe(key)
 
-    def rollback(self, to: str, reason: str, smoke: Smoke) -> Publication:
+    def rollback(self, to: str, reason: str, smoke: Smoke, expected: str | None = None) -> Publication:
         """Point ``current`` at the version ``to`` again, and withdraw the one that is current.
 
         The reason is in the turn. A version that is current already is left there: the call can be made again.
@@ -189,9 +190,24 @@ class FolderTarget:
             if wrong := wrong_files(self.path(tag_of(key)), key):
                 raise damaged(self.path(to), wrong)
             if state.champion is None or state.champion.key != key:
+                if expected not in (None, state.expected):
+                    raise TemporaryError(
+                        f"somebody else changed what is current in {self.home} just now",
+                        why=f"it is {state.champion.tag if state.champion else 'nothing'} now, and was another",
+                        do="look at what podsquad runs tells, and roll back again if that is still wanted",
+                    )
                 smoke(self.path(to))
                 self._turn(key, reason)
             return self.describe(key)
+
+    def settle(self) -> None:
+        """See to its end what a killed publisher left undone: what it left lying goes, what it took aside is put back.
+
+        What is current stays as it is. Raises as ``publish`` where the folder cannot be written, or is being.
+        """
+        if self.home.is_dir():
+            with self._locked():
+                pass  # who takes the lock tidies first
 
     def why_not_held(self, key: str) -> str:
         """Say why the version is not the current one, or not whole; empty when it is. Reads every byte of it.
@@ -214,6 +230,7 @@ class FolderTarget:
             try:
                 with FileLock(self.home / _LOCK_FILE, timeout=self.lock_timeout_seconds):
                     remove_leftovers(self.home)
+                    self._put_back()
                     yield
             except Timeout as error:
                 raise TemporaryError(
@@ -246,7 +263,6 @@ class FolderTarget:
             version, aside = self.path(tag_of(key)), self._aside(tag_of(key))
             if os.path.lexists(version):
                 # Damaged: out of the way first, for a rename does not replace a folder that holds something.
-                remove(aside)
                 version.rename(aside)
             move_folder(staging, version)
         except BaseException:
@@ -257,7 +273,19 @@ class FolderTarget:
 
     def _aside(self, tag: str) -> Path:
         """Return where a damaged version waits while it is built anew."""
-        return self.home / f".damaged-{tag}"
+        return self.home / f"{_ASIDE}{tag}"
+
+    def _put_back(self) -> None:
+        """Put a damaged version back that a kill left aside, for a damaged one is more than none to its users.
+
+        Where the version was built anew, what waits aside is removed.
+        """
+        for aside in self.home.glob(f"{_ASIDE}*"):
+            version = self.path(aside.name.removeprefix(_ASIDE))
+            if os.path.lexists(version):
+                remove(aside)
+            else:
+                aside.rename(version)
 
     def _current(self) -> Path:
         """Return the current version's folder; after a kill in mid-repair, where the damaged one waits."""

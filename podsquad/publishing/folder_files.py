@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,25 +10,13 @@ from podsquad.errors import StoreError
 from podsquad.publishing.listing import FILES_FILE, Listing, read_digest
 from podsquad.publishing.receipt import RECEIPT_FILE
 from podsquad.store.contents import FileDigest
-from podsquad.store.durable import TEMPORARY_PREFIX, parse_json
-
-_CHUNK_BYTES = 4 * 2**20
+from podsquad.store.durable import TEMPORARY_PREFIX, copy_bytes, parse_json
 
 
 def copy_file(source: Path, target: Path) -> FileDigest:
-    """Copy a file to the disk and return the size and digest of what was read."""
+    """Copy a file to the disk, in a folder that is made, and return the size and digest of what was read."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with source.open("rb") as reader, target.open("xb") as writer:
-        while chunk := reader.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-        if hasattr(os, "posix_fadvise"):
-            # Let the comparison read the disk, not this machine's memory of it.
-            os.posix_fadvise(writer.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return FileDigest(size, digest.hexdigest())
+    return FileDigest(*copy_bytes(source, target))
 
 
 def wrong_files(version: Path, key: str) -> list[str]:

@@ -7,7 +7,8 @@
 4. The commit is tagged, and candidate branches are removed, left-over ones of killed runs too.
 
 What is done is read from the repository itself, so a run that was killed at any point is simply run again: it finds
-its commit by key and makes no second one. Readers of main, and of a tag, see whole versions only.
+its commit by key and makes no second one. Where another version comes next, that one sees the tag of the killed run's
+to its end. Readers of main, and of a tag, see whole versions only.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from podsquad.publishing.target import (
     Publication,
     Smoke,
     TargetKind,
+    Version,
     check_version,
     one_line,
     refuse_withdrawn,
@@ -102,26 +104,31 @@ class HubTarget:
                 why=f"{MAIN} was at {expected[:12] if expected else 'nothing'} and is at {state.refs.head[:12]}",
                 do="run the same command again: the gate compares with what is there now",
             )
+        leaving = state.champion or state.lost
         if champion:
             commit = champion.commit
             if not is_tagged:
                 # A run died between the commit and what follows it: what it did not see to the end is looked at again.
                 self.hub.log(f"{tag} is on {MAIN} of {self.hub.repository} already, without its tag")
                 smoke(download_listed(self.hub, champion.listing, commit, self._downloaded))
-        elif is_tagged:
-            commit = self._restore(state, HubVersion(key, state.refs.tags[tag]), "", smoke)
         else:
-            commit = self._put_new(state, Listing.of(key, files), files, smoke)
+            if leaving is not None and leaving.key != key:
+                self._tag_current(state)
+            if is_tagged:
+                commit = self._restore(state, HubVersion(key, state.refs.tags[tag]), "", smoke)
+            else:
+                commit = self._put_new(state, Listing.of(key, files), files, smoke)
         if not is_tagged:
             self._tag(key, commit)
-        self._remove_candidates(key)
+        self._remove_candidates(key, leaving)
         return replace(self.describe(key), commit=commit)
 
-    def rollback(self, to: str, reason: str, smoke: Smoke) -> Publication:
+    def rollback(self, to: str, reason: str, smoke: Smoke, expected: str | None = None) -> Publication:
         """Put the version tagged ``to`` back on main by one commit, and withdraw the one that is there.
 
         The files are those of the tag, byte for byte. The reason is in the commit's text and in withdrawn.json, which
         the same commit changes. A version that is on main already is left there: the call can be made again.
+        ``expected`` is the commit of main that was looked at before; None: whatever is there.
 
         Raises SettingsError without a reason, InputMissingError when there is no such version, else as ``publish``.
         """
@@ -136,9 +143,26 @@ class HubTarget:
             )
         if (champion := self._already_on_main(state, known[to].key)) is not None:
             return replace(self.describe(known[to].key), commit=champion.commit)
-        self._tag_leaving(state)
+        if expected not in (None, state.refs.head):
+            raise TemporaryError(
+                f"somebody else committed to {self.hub.repository} just now",
+                why=f"{MAIN} is at {state.refs.head[:12]}: what is current there is no longer what was looked at",
+                do="look at what podsquad runs tells, and roll back again if that is still wanted",
+            )
+        self._tag_current(state)
         commit = self._restore(state, known[to], reason, smoke)
+        self._remove_candidates(known[to].key, state.champion or state.lost)
         return replace(self.describe(known[to].key), commit=commit)
+
+    def settle(self) -> None:
+        """See to its end what a killed publisher left undone: main's version gets its tag, candidate branches go.
+
+        What is on main stays as it is. Raises what the Hub's failing raises.
+        """
+        state = self.state()
+        if current := state.champion or state.lost:
+            self._tag_current(state)
+            self._remove_candidates(current.key)
 
     def describe(self, key: str) -> Publication:
         """Return where a version is, or would be; the Hub is not asked. Without a key that of the place alone."""
@@ -261,11 +285,11 @@ class HubTarget:
         message = (title, f"{text}{TRAILER}{version.key}")
         return self._commit_on_main(state, listing, folder, removed, message, own)
 
-    def _tag_leaving(self, state: HubState) -> None:
-        """Tag the version on main where its run was killed before it did: by its tag it is known for withdrawn."""
-        leaving = state.champion or state.lost
-        if leaving is not None and leaving.tag not in state.refs.tags:
-            self._tag(leaving.key, leaving.commit)
+    def _tag_current(self, state: HubState) -> None:
+        """Tag the version on main where its run was killed before it did: by its tag it is brought back later."""
+        current = state.champion or state.lost
+        if current is not None and current.tag not in state.refs.tags:
+            self._tag(current.key, current.commit)
 
     def _tag(self, key: str, commit: str) -> None:
         tag, create = tag_of(key), self.hub.api.create_tag
@@ -303,9 +327,11 @@ class HubTarget:
             self.hub.log(f"{', '.join(strange)} of {self.hub.url} are not podsquad's and are replaced")
         return sorted(here & former - set(listing.files))
 
-    def _remove_candidates(self, key: str) -> None:
+    def _remove_candidates(self, key: str, leaving: Version | None = None) -> None:
+        """Remove the branches of this version, of the one that it took the place of, and those that are old."""
         refs = read_refs(self.hub) or Refs({}, {})
         oldest = (self.now() - _LEFT_OVER_AFTER).strftime(STAMP)
-        for name in stale_candidates(refs.branches, key, oldest):
+        keys = (key, leaving.key) if leaving else (key,)
+        for name in stale_candidates(refs.branches, keys, oldest):
             # None: another run was quicker.
             self.hub.find(f"removing the branch {name}", self.hub.api.delete_branch, branch=name)

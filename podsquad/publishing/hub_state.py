@@ -30,13 +30,13 @@ def candidate_of(key: str, stamp: str) -> str:
     return f"{_CANDIDATE}{key[:12]}-{stamp}"
 
 
-def stale_candidates(branches: Iterable[str], key: str, oldest_stamp: str) -> list[str]:
-    """Return the candidate branches of this version, and those of others that were made before ``oldest_stamp``."""
-    found = []
+def stale_candidates(branches: Iterable[str], keys: Iterable[str], oldest_stamp: str) -> list[str]:
+    """Return the candidate branches of these versions, and those of others that were made before ``oldest_stamp``."""
+    found, done = [], {key[:12] for key in keys}
     for name in sorted(branches):
         if name.startswith(_CANDIDATE):
             version, _, stamp = name.removeprefix(_CANDIDATE).partition("-")
-            if version == key[:12] or stamp < oldest_stamp:
+            if version in done or stamp < oldest_stamp:
                 found.append(name)
     return found
 
@@ -119,7 +119,7 @@ def read_state(hub: Hub, scratch: Path) -> HubState:
     champion = None
     if listing:
         commit = next((each.commit for each in versions if each.key == listing.key), refs.head)
-        champion = HubChampion(listing.key, listing, _read_json(hub, RECEIPT_FILE, refs.head, scratch), commit)
+        champion = HubChampion(listing.key, listing, _read_receipt(hub, refs.head, scratch), commit)
     known = tuple(each for each in versions if each.tag in refs.tags)
     lost = versions[0] if versions and champion is None else None  # somebody removed or changed files.json
     return HubState(True, champion, withdrawn, known, refs.head, refs, lost=lost)
@@ -141,8 +141,9 @@ def read_versions(hub: Hub) -> list[HubVersion]:
     history = hub.call(f"reading the history of {hub.repository}", hub.api.list_repo_commits, revision=MAIN)
     found: dict[str, HubVersion] = {}
     for commit in history:
-        if match := re.search(rf"^{TRAILER}([0-9a-f]+)$", commit.message or "", re.MULTILINE):
-            found.setdefault(match[1], HubVersion(match[1], commit.commit_id))
+        # The last such line: the text before it may quote another commit's.
+        if keys := re.findall(rf"^{TRAILER}([0-9a-f]+)$", commit.message or "", re.MULTILINE):
+            found.setdefault(keys[-1], HubVersion(keys[-1], commit.commit_id))
     return list(found.values())
 
 
@@ -152,21 +153,24 @@ def encode_withdrawn(withdrawn: Mapping[str, Mapping[str, str]]) -> bytes:
 
 
 def _read_withdrawn(hub: Hub, revision: str, scratch: Path) -> dict[str, dict[str, str]]:
-    withdrawn = _read_json(hub, WITHDRAWN_FILE, revision, scratch) or {}
+    content = hub.read(WITHDRAWN_FILE, revision, scratch)
+    try:
+        withdrawn = {} if content is None else parse_object(content)
+    except ValueError as error:
+        raise _unreadable(hub, WITHDRAWN_FILE, revision, error) from error
     for tag, told in withdrawn.items():
         if not isinstance(told, dict) or not all(isinstance(text, str) for text in told.values()):
             raise _unreadable(hub, WITHDRAWN_FILE, revision, ValueError(f"what it says of {tag!r} is no text"))
     return withdrawn
 
 
-def _read_json(hub: Hub, name: str, revision: str, scratch: Path) -> dict[str, Any] | None:
-    content = hub.read(name, revision, scratch)
-    if content is None:
-        return None
+def _read_receipt(hub: Hub, revision: str, scratch: Path) -> dict[str, Any] | None:
+    """Return the receipt; None where it is gone or damaged, which the next night puts right."""
+    content = hub.read(RECEIPT_FILE, revision, scratch)
     try:
-        return parse_object(content)
-    except ValueError as error:
-        raise _unreadable(hub, name, revision, error) from error
+        return None if content is None else parse_object(content)
+    except ValueError:
+        return None
 
 
 def _unreadable(hub: Hub, name: str, revision: str, error: ValueError) -> DataError:

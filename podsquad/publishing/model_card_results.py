@@ -13,7 +13,6 @@ _VERDICTS = {
     "promoted": "it took the place of the model that was published before",
     "first": "there was no model before it",
     "unchanged": "it is the model that was published before",
-    "rejected": "it is not as good as the model that was published before",
     "incomparable": "the model that was published before was not scored on these questions",
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import podsquad
 from podsquad.config.section import StageName
@@ -26,6 +26,7 @@ from podsquad.evaluation.report import read_metrics
 from podsquad.publishing.decide import VERDICT_FILE, Challenger, Decision, Rescore, decide
 from podsquad.publishing.listing import read_digest
 from podsquad.publishing.model_card import write_model_card
+from podsquad.publishing.nothing_new import nothing_new
 from podsquad.publishing.receipt import (
     CARD_FILE,
     RECEIPT_FILE,
@@ -43,6 +44,7 @@ from podsquad.store.durable import encode_json, parse_object, write_bytes, write
 PUBLICATION_FILE = "publication.json"
 _UNCHANGED = "Nothing is new: the target holds the model that these inputs make."
 _PUT_RIGHT = "What the target holds of it is put right:"
+_MADE_ANEW = "What the target holds of it cannot be made again, so the same model becomes a version of its own:"
 _DECISION_FILE = "decision.json"  # in the work folder, which outlives a kill
 
 
@@ -64,6 +66,15 @@ class PublishOrder:
     """Keeps this one for those that come, with its time, profile, evaluation and publication."""
     log: Callable[[str], None]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class _Acted(NamedTuple):
+    """What was done: the verdict as it is told, and what the target holds now."""
+
+    verdict: dict[str, Any]
+    publication: Publication
+    receipt: bytes
+    """That of what the target holds; empty: it is another model."""
 
 
 def publish_challenger(order: PublishOrder) -> None:
@@ -93,7 +104,7 @@ def publish_challenger(order: PublishOrder) -> None:
     if wrong:
         verdict |= {"policy": f"{_PUT_RIGHT} {wrong}."}
     order.log(f"{verdict['verdict']}: {verdict['reason']}")
-    publication, receipt = _act(order, verdict, files, state, wrong)
+    verdict, publication, receipt = _act(order, verdict, files, state, wrong)
     # Before the artifact is there: after a kill in between it is remembered twice, which counts once.
     order.remember(
         verdict
@@ -117,8 +128,9 @@ def read_verdict(artifact: Path, *, is_reused: bool = False) -> dict[str, Any]:
     told as it was, for the champion is still the same.
     """
     verdict = _read(artifact / VERDICT_FILE)
-    if is_reused and verdict["is_published"]:
-        verdict |= {"verdict": "unchanged", "cause": None, "is_published": False, "policy": "", "reason": _UNCHANGED}
+    if is_reused and (verdict["is_published"] or verdict["verdict"] == "unchanged"):
+        model, held = verdict["challenger_digest"], read_publication(artifact)
+        return nothing_new(_UNCHANGED, held, model, verdict["challenger"], verdict)
     return verdict
 
 
@@ -169,31 +181,38 @@ def _verdict(challenger: Challenger, decision: Decision) -> dict[str, Any]:
 
 
 def _act(
-    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], state: TargetState, wrong: str
-) -> tuple[Publication, bytes]:
-    """Do what follows from the verdict; return what the target holds then, and its receipt if it is this model's."""
+    order: PublishOrder, verdict: dict[str, Any], files: Mapping[str, Path], state: TargetState, wrong: str
+) -> _Acted:
+    """Do what follows from the verdict."""
     champion, target = state.champion, order.target
     if verdict["verdict"] == "unchanged" and champion is not None:
-        return _keep(order, verdict, files, champion, wrong)
+        return _keep(order, verdict, files, champion, wrong, state.expected)
     if not verdict["is_published"]:
-        return target.describe(champion.key if champion else ""), b""
+        target.settle()  # else nobody would, while nothing is published: a champion without its tag cannot come back
+        return _Acted(verdict, target.describe(champion.key if champion else ""), b"")
     return _publish(order, verdict, _with_card(order, _gate_in_brief(verdict), files), state.expected)
 
 
 def _keep(
-    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], champion: Champion, wrong: str
-) -> tuple[Publication, bytes]:
+    order: PublishOrder,
+    verdict: dict[str, Any],
+    files: Mapping[str, Path],
+    champion: Champion,
+    wrong: str,
+    expected: str,
+) -> _Acted:
     """Publish nothing where the champion is this very model, but put right what was damaged."""
     receipt, is_told = _receipt_of(champion)
     if not wrong:
-        return order.target.describe(champion.key), receipt
+        order.target.settle()
+        return _Acted(verdict, order.target.describe(champion.key), receipt)
     order.log(wrong)
     if is_told and champion.receipt is not None:
         own = _with_card(order, champion.receipt["gate"], files)
         if own[RECEIPT_FILE].read_bytes() == receipt:
-            return order.target.publish(champion.key, own, order.smoke), receipt
-    # Its bytes cannot be made again: the same model becomes a version of its own.
-    return _publish(order, verdict, _with_card(order, _gate_in_brief(verdict), files), None)
+            return _Acted(verdict, order.target.publish(champion.key, own, order.smoke, expected), receipt)
+    verdict = verdict | {"is_published": True, "policy": f"{_MADE_ANEW} {wrong}."}
+    return _publish(order, verdict, _with_card(order, _gate_in_brief(verdict), files), expected)
 
 
 def _what_is_wrong(order: PublishOrder, champion: Champion) -> str:
@@ -208,15 +227,13 @@ def _receipt_of(champion: Champion) -> tuple[bytes, bool]:
     return receipt, bool(receipt) and version_key(receipt) == champion.key
 
 
-def _publish(
-    order: PublishOrder, verdict: Mapping[str, Any], files: Mapping[str, Path], expected: str | None
-) -> tuple[Publication, bytes]:
+def _publish(order: PublishOrder, verdict: dict[str, Any], files: Mapping[str, Path], expected: str) -> _Acted:
     receipt = files[RECEIPT_FILE].read_bytes()
     key = version_key(receipt)
     write_json(order.work / _DECISION_FILE, {"key": key, "verdict": verdict})
     publication = order.target.publish(key, files, order.smoke, expected)
     order.log(f"published {publication.url}")
-    return publication, receipt
+    return _Acted(verdict, publication, receipt)
 
 
 def _with_card(order: PublishOrder, gate: Mapping[str, Any], files: Mapping[str, Path]) -> dict[str, Path]:

@@ -22,7 +22,7 @@ from podsquad.errors import TOKEN_VARIABLES, DataError, PodsquadError, Temporary
 from podsquad.evaluation.scored import QUESTIONS_FILE
 from podsquad.evaluation.scoring import SPLIT
 from podsquad.evaluation.squad_metric import score_answer
-from podsquad.store.durable import parse_json
+from podsquad.store.durable import parse_lines
 
 _SECONDS = 1800.0
 _SURE = 0.5  # no rounding of another device or precision turns an answer of this probability into another
@@ -79,7 +79,7 @@ def smoke_question(dataset: Path, evaluation: Path, log: Callable[[str], None]) 
     questions = read_questions(dataset, SPLIT)
     path = evaluation / QUESTIONS_FILE
     try:
-        rows = [parse_json(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        rows = parse_lines(path.read_bytes())
         surest = max(rows, key=lambda row: (row["probability"], row["id"]))
         place = questions.ids.index(surest["id"])
     except (OSError, ValueError, KeyError, TypeError) as error:

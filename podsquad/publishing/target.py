@@ -128,11 +128,16 @@ class Target(Protocol):
         """
         ...
 
-    def rollback(self, to: str, reason: str, smoke: Smoke) -> Publication:
+    def rollback(self, to: str, reason: str, smoke: Smoke, expected: str | None = None) -> Publication:
         """Make the version tagged ``to`` current again, and withdraw the one that is, with the reason.
 
+        ``expected`` is as for ``publish``: that of the state in which ``to`` was the one to go back to.
         Raises SettingsError without a reason, InputMissingError when there is no such version, else as ``publish``.
         """
+        ...
+
+    def settle(self) -> None:
+        """See to its end what a killed publisher left undone, without changing what is current."""
         ...
 
     def why_not_held(self, key: str) -> str:

@@ -7,13 +7,12 @@ used.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from podsquad.errors import from_os_error
-from podsquad.store.durable import canonical_json, flush_folder, parse_object
+from podsquad.store.durable import append_line, canonical_json, parse_object
 
 VERDICTS_FILE = "verdicts.jsonl"
 
@@ -21,18 +20,10 @@ VERDICTS_FILE = "verdicts.jsonl"
 def remember_verdict(store: Path, record: Mapping[str, Any]) -> None:
     """Add a verdict, durably. Raises StoreError (DiskFullError) when the store cannot be written."""
     path = store / VERDICTS_FILE
-    line = canonical_json(record).encode() + b"\n"
+    line = canonical_json(record).encode()
     try:
         store.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+", buffering=0) as file:
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                # A line that a kill or a full disk cut short: the new one begins after it.
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            if (written := file.write(line)) != len(line):  # a disk that has just become full; the rest says so
-                file.write(line[written:])
-            os.fsync(file.fileno())
-        flush_folder(store)
+        append_line(path, line)
     except OSError as error:
         raise from_os_error(error, f"writing {path}") from error
 

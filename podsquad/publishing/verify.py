@@ -15,12 +15,10 @@ from podsquad.evaluation.report import METRICS_FILE
 from podsquad.publishing.findings import Finding
 from podsquad.publishing.listing import FILES_FILE, Listing
 from podsquad.publishing.receipt import RECEIPT_FILE, Receipt, Scores, read_receipt, version_key
-from podsquad.publishing.target import WITHDRAWN_FILE, tag_of
+from podsquad.publishing.target import tag_of
 from podsquad.publishing.verify_claims import verify_claims
 from podsquad.store.contents import FileDigest
 from podsquad.store.durable import parse_json
-
-NO_PART = (WITHDRAWN_FILE, ".gitattributes")  # beside a version on the Hub: podsquad's own notes, and the Hub's
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class Published:
     """Size and SHA-256 of a file; ``names`` has it."""
     tag: str = ""
     """What names the version from outside: its tag on the Hub, its folder's name; empty: nothing does."""
+    beside: frozenset[str] = frozenset()
+    """Names that may be there and are no part of a version."""
 
 
 def verify_published(published: Published) -> tuple[Receipt | None, list[Finding]]:
@@ -114,7 +114,7 @@ def _check_files(published: Published, expected: Mapping[str, FileDigest]) -> It
             yield Finding("published", name, "changed", told)
         else:
             yield Finding("published", name, "ok")
-    for name in sorted(published.names - {*expected, RECEIPT_FILE, FILES_FILE, *NO_PART}):
+    for name in sorted(published.names - {*expected, RECEIPT_FILE, FILES_FILE, *published.beside}):
         yield Finding("published", name, "extra", "it is no part of this version")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from podsquad.evaluation.squad_metric import score_answers
 from podsquad.publishing.findings import Finding
 from podsquad.publishing.receipt import Receipt
 from podsquad.publishing.verify import Published
+from podsquad.store.durable import parse_lines
 
 _TOLERANCE = 1e-9  # of percentages: the order in which a machine adds
 
@@ -28,9 +28,8 @@ def verify_scores(receipt: Receipt, published: Published, records: Sequence[Reco
     if evaluation_digest(questions) != scores.evaluation_digest:
         return Finding("data", "scores", "changed", "these are not the questions that the model was scored on")
     try:
-        rows = [json.loads(line) for line in published.read(QUESTIONS_FILE).decode("utf-8").splitlines()]
-        answers = {row["id"]: row["prediction"] for row in rows}
-    except (ValueError, KeyError, TypeError, AttributeError):
+        answers = {row["id"]: row["prediction"] for row in parse_lines(published.read(QUESTIONS_FILE))}
+    except (ValueError, KeyError, TypeError):
         return Finding("data", "scores", "changed", f"{QUESTIONS_FILE} cannot be read")
     again = score_answers([answers.get(key) for key in questions.ids], questions.answers)
     pairs = (

@@ -12,12 +12,15 @@ from podsquad.publishing.hub_listing import read_tree
 from podsquad.publishing.hub_state import MAIN
 from podsquad.publishing.listing import FILES_FILE, read_digest
 from podsquad.publishing.receipt import RECEIPT_FILE
+from podsquad.publishing.target import WITHDRAWN_FILE
 from podsquad.publishing.verify import Published
 from podsquad.publishing.verify_store import list_all
 from podsquad.store.contents import FileDigest, open_regular
 
 _REPOSITORY = re.compile(r"([A-Za-z0-9][\w.-]*/[\w.-]+)(?:@(.+))?")
 _TAG = re.compile(r"v-[0-9a-f]{12}")
+_BESIDE = frozenset((WITHDRAWN_FILE, ".gitattributes"))  # in a repository: podsquad's own notes, and the Hub's
+_CLIENT = ".cache/huggingface"  # what the Hub's client keeps in a folder that it downloads a repository to
 
 
 def open_version(where: str, scratch: Path) -> Published:
@@ -38,19 +41,30 @@ def open_version(where: str, scratch: Path) -> Published:
 
 
 def open_folder(folder: Path) -> Published:
-    """Return the version in a folder. Raises InputMissingError; StoreError when it cannot be read."""
+    """Return the version in a folder. Raises InputMissingError; StoreError when it cannot be read.
+
+    In a folder that the Hub's client downloaded a repository to, as ``hf download`` does, may lie what may in one.
+    """
     if not folder.is_dir():
         raise InputMissingError(
             f"{folder} is no folder", why="a version is a folder of files", do="name the folder of a published version"
         )
     try:
         home = folder.resolve()
-        names = frozenset(list_all(home))
+        is_download = (home / _CLIENT).is_dir() or home.parent.name == "snapshots"  # the latter: in the client's cache
+        names = frozenset(name for name in list_all(home) if not name.startswith(f"{_CLIENT}/"))
     except OSError as error:
         raise _unreadable(folder, error) from error
     _refuse_strange(names, str(folder))
     tag = home.name if _TAG.fullmatch(home.name) else ""
-    return Published(str(folder), names, lambda name: _read(home, name), lambda name: _digest(home, name), tag)
+    return Published(
+        str(folder),
+        names,
+        lambda name: _read(home, name),
+        lambda name: _digest(home, name),
+        tag,
+        _BESIDE if is_download else frozenset(),
+    )
 
 
 def open_repository(hub: Hub, revision: str, scratch: Path) -> Published:
@@ -91,7 +105,7 @@ def open_repository(hub: Hub, revision: str, scratch: Path) -> Published:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    return Published(place, names, read, digest, revision if _TAG.fullmatch(revision) else "")
+    return Published(place, names, read, digest, revision if _TAG.fullmatch(revision) else "", _BESIDE)
 
 
 def _read(home: Path, name: str) -> bytes:

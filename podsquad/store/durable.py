@@ -7,14 +7,16 @@ the new one, never a part. This module also runs on Python 3.8 (the IPU runtime)
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Dict, Iterator, Optional, Union
+from typing import IO, Any, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 TEMPORARY_PREFIX = ".tmp-"
+_CHUNK_BYTES = 4 * 2**20
 
 
 def canonical_json(value: Any) -> str:
@@ -36,6 +38,20 @@ def parse_json(content: Union[str, bytes]) -> Any:
         return json.loads(content if isinstance(content, str) else content.decode("utf-8"), parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def encode_lines(rows: Iterable[Any]) -> bytes:
+    """Return lines of JSON, one for each row, as ``parse_lines`` reads them; NaN refused."""
+    dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+    return "".join(dump(row) + "\n" for row in rows).encode("utf-8")
+
+
+def parse_lines(content: bytes) -> List[Dict[str, Any]]:
+    """Return the objects that lines of JSON are. Raises ValueError as ``parse_object`` does.
+
+    Only a newline ends a line: a text may hold a line separator of Unicode, which JSON leaves as it is.
+    """
+    return [parse_object(line) for line in content.split(b"\n") if line]
 
 
 def parse_object(content: bytes) -> Dict[str, Any]:
@@ -71,6 +87,41 @@ def write_bytes(path: Union[str, Path], content: bytes) -> None:
     """Write ``content`` durably to ``path``."""
     with durable_file(path) as file:
         file.write(content)
+
+
+def append_line(path: Union[str, Path], line: bytes) -> None:
+    """Add a line to a file, durably; what a kill or a full disk cut short before it becomes a line of its own.
+
+    The one write that replaces nothing: after a kill the file holds the line, a part of it at its end, or none of it.
+    """
+    content = line + b"\n"
+    with open(path, "ab+", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            content = content if file.read(1) == b"\n" else b"\n" + content
+        if (written := file.write(content)) != len(content):  # a disk that has just become full; the rest says so
+            file.write(content[written:])
+        os.fsync(file.fileno())
+    flush_folder(Path(path).parent)
+
+
+def copy_bytes(source: Union[str, Path], target: Union[str, Path]) -> Tuple[int, str]:
+    """Copy a file to a new name, flushed to the disk, and return size and SHA-256 of what was read.
+
+    Its folder is not flushed: who builds a folder of copies moves it into its place afterwards (``move_folder``).
+    Raises FileExistsError where something stands at ``target``.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open(source, "rb") as reader, open(target, "xb") as writer:
+        while chunk := reader.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+        if hasattr(os, "posix_fadvise"):
+            # Let a comparison read the disk, not this machine's memory of it.
+            os.posix_fadvise(writer.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return size, digest.hexdigest()
 
 
 def write_json(path: Union[str, Path], value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.targets import FALLS_SHORT, NOT_MEASURED, TARGETS, demo_figures, make_table, put_into
+from benchmarks.targets import AIMS, FALLS_SHORT, NOT_MEASURED, demo_figures, make_table, put_into
 from benchmarks.timing import RESULTS
 
 README = Path(__file__).parents[2] / "README.md"
@@ -45,7 +45,7 @@ def test_a_night_with_nothing_new_may_take_ten_seconds(
 
 
 def test_every_result_names_its_machine() -> None:
-    files = [RESULTS / f"{name}.json" for name in {target.module for target in TARGETS}]
+    files = [RESULTS / f"{name}.json" for name in {aim.module for aim in AIMS}]
     there = [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
     assert there
     for result in there:

@@ -26,6 +26,7 @@ def report(verdict: str | None, **changes: Any) -> dict[str, Any]:
         "verdict": verdict,
         "reason": "So it is.",
         "policy": "The champion stays." if verdict == "incomparable" else "",
+        "num_earlier_uses": None if verdict == "unchanged" else 1_234,
     }
     return {
         "exact_match": 75.0,
@@ -46,7 +47,7 @@ def call(
 ) -> tuple[int, str]:
     monkeypatch.setattr(cli, "_run_flow", lambda parameters: told)
     monkeypatch.setattr(run, "prepare_prefect", lambda environ: None)
-    monkeypatch.setattr(run, "run_checks", lambda settings, publish: ())
+    monkeypatch.setattr(run, "run_checks", lambda settings, **options: ())
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         cli.main(["run", *arguments])
@@ -67,6 +68,7 @@ def test_only_a_strict_run_ends_with_1_and_only_where_the_champion_was_kept(
         assert f"verdict     {verdict}: So it is." in out
         word = "published" if verdict in ("first", "promoted") else "stays"
         assert [line for line in out.splitlines() if line.split() == [word, "/p/versions/v-abc"]]
+        assert ("\nuses        1,234 other models were judged on these questions" in out) == (verdict != "unchanged")
     assert ("The champion stays." in out) == (verdict == "incomparable")
     ended, out = call(monkeypatch, capsys, report(verdict), "--strict", "--json")
     assert ended == code

@@ -1,4 +1,4 @@
-"""The Hub's token from a Prefect Secret block, for the verbs that are no run: rollback, runs, ask, gc."""
+"""The Hub's token from a Prefect Secret block, before a run and for other verbs: rollback, runs, plan, ask, gc."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.blocks.system import Secret
 
 from podsquad.cli import main
 from podsquad.command import publications
+from podsquad.command.run import run_retraining
+from podsquad.config.load import load_settings
+from podsquad.errors import StoppedError
 from podsquad.publishing import places
 from podsquad.publishing.hub_client import Hub
 from tests.publishing.conftest import hub_client, place  # noqa: F401
@@ -67,6 +71,32 @@ def test_each_verb_reads_the_block_and_forgets_it(sets: list[str], capsys: pytes
     code, out = call(capsys, "runs", "--json", *having)
     assert [each["tag"] for each in json.loads(out)["rolled_back"]] == [rolled_back]
     assert call(capsys, "gc", "--json", *having)[0] == 0
+
+
+def test_a_plan_is_checked_with_the_token_of_the_block(
+    sets: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = [f"--set={each}" for each in sets]
+
+    def publication(*arguments: str) -> dict[str, Any]:
+        found: list[dict[str, Any]] = json.loads(call(capsys, "plan", "--json", *without, *arguments)[1])["checks"]
+        return next(each for each in found if each["name"] == "publication")
+
+    assert not publication()["passed"]
+    assert publication(f"--set=publish.token_block={BLOCK}")["found"] == f"ada may write to {REPOSITORY}, private"
+
+
+def test_a_run_is_not_refused_for_another_token_than_that_of_the_block(
+    sets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = dict(each.split("=") for each in sets) | {"publish.token_block": BLOCK}
+    monkeypatch.setenv("HF_TOKEN", "hf_OfSomebodyElse")
+
+    def run_flow(parameters: dict[str, Any]) -> dict[str, Any]:
+        raise StoppedError("the flow began")
+
+    with pytest.raises(StoppedError, match="the flow began"):
+        run_retraining(load_settings("demo", overrides).settings, overrides, [], run_flow=run_flow, as_json=True)
 
 
 def test_a_block_that_is_not_there_is_told_and_the_runs_are_shown_all_the_same(

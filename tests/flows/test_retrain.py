@@ -15,10 +15,11 @@ import pytest
 from deployments.automations import REJECTED_SENTENCES
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, StoreError, TemporaryError
+from podsquad.publishing.nothing_new import nothing_new
 from podsquad.publishing.target import Publication
 from podsquad.stages.stage import Building
 from podsquad.unchanged import Unchanged
-from tests.flows.night import Night, failing
+from tests.flows.night import VERDICT, Night, failing
 
 ALL = list(STAGE_NAMES)
 
@@ -255,7 +256,9 @@ def test_a_night_that_the_champion_s_receipt_foresees_runs_no_stage(
 ) -> None:
     publication = Publication("folder", "/p", "ab" * 16, "v-abc", "/p/versions/v-abc", "/p/current")
     receipt: Any = SimpleNamespace(hardware=SimpleNamespace(kind="ipu emulated on cpu"))
-    found = Unchanged(publication, receipt, {"exact_match": 75.0, "f1": 87.5, "num_questions": 10})
+    metrics = {"exact_match": 75.0, "f1": 87.5, "num_questions": 10}
+    verdict = nothing_new("Nothing is new.", publication, "ab" * 32, metrics, VERDICT)
+    found = Unchanged(publication, receipt, metrics, verdict)
     monkeypatch.setattr("tasks.night.find_unchanged", lambda settings, log: found)
     report = night.run()
     run, shown = night.page()

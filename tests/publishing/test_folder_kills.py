@@ -141,3 +141,24 @@ def test_a_kill_at_every_step_of_a_rollback(tmp_path: Path, after: bool) -> None
         assert target.why_not_held(first.key) == ""
         check_clean(target)
     assert number > 4
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_kill_at_every_step_of_a_repair_leaves_users_a_version_after_any_next_call(
+    tmp_path: Path, after: bool
+) -> None:
+    shop = Shop(tmp_path)
+    first, second, _ = shop.models
+    number, status = 0, -1
+    while status != 0:
+        number += 1
+        target = shop.again()
+        (target.pointer / "README.md").write_bytes(b"by hand")
+        status = run_until(lambda target=target: target.publish(second.key, second.files, silent), number, after)
+        target.settle()  # as a night does that publishes nothing
+        assert (target.pointer / "model.safetensors").read_bytes() == second.contents["model.safetensors"]
+        check_clean(target)
+        target.publish(second.key, second.files, silent)
+        check_whole(target, [second])
+        assert [each.key for each in target.state().versions] == [second.key, first.key]
+    assert number > 15

@@ -162,3 +162,41 @@ def test_two_that_publish_the_same_at_once_make_one_commit(tmp_path: Path, hub_c
 
         place.target().publish(model.key, model.files, smoke)
         place.check_published(model)
+
+
+def kill_before_the_tag(place: Place, publishers: Publishers, model: Model) -> None:
+    kill_at(place, publishers, order(place, model), ("POST", "/tag/", 0), "hold")
+    assert model.tag not in place.repository().tags
+    assert any(name.startswith(f"podsquad-candidate-{model.key[:12]}") for name in place.repository().branches)
+
+
+def test_a_version_whose_publisher_died_before_its_tag_gets_it_from_the_next_one(
+    place: Place, publishers: Publishers
+) -> None:
+    first, second = make_model(place.folder, 1), make_model(place.folder, 2)
+    kill_before_the_tag(place, publishers, first)
+    commit = place.repository().branches["main"]
+    place.publish(second)
+    place.check_published(second, (first,))  # of the candidate branches too nothing is left
+    assert place.repository().tags[first.tag] == commit
+    place.target().rollback(first.tag, "slow", place.smoke)
+    assert {name: place.content(name) for name in first.files} == first.contents
+
+
+def test_a_rollback_takes_the_branch_of_a_dead_publisher_with_it(place: Place, publishers: Publishers) -> None:
+    first, second = make_model(place.folder, 1), make_model(place.folder, 2)
+    place.publish(first)
+    kill_before_the_tag(place, publishers, second)
+    place.target().rollback(first.tag, "slow", place.smoke)
+    assert set(place.repository().branches) == {"main"}
+    assert set(place.repository().tags) == {first.tag, second.tag}
+
+
+def test_what_a_dead_publisher_left_undone_is_settled_without_publishing(place: Place, publishers: Publishers) -> None:
+    model = make_model(place.folder, 1)
+    kill_before_the_tag(place, publishers, model)
+    place.target().settle()
+    place.check_published(model)
+    place.server.take_log()
+    place.target().settle()
+    assert not any(each.changes for each in place.server.take_log())

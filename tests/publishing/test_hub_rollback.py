@@ -96,6 +96,15 @@ def test_a_rollback_needs_a_reason(place: Place, models: list[Model]) -> None:
     assert len(place.titles()) == 3
 
 
+def test_what_a_text_quotes_is_not_taken_for_the_line_that_closes_it(place: Place, models: list[Model]) -> None:
+    first, _, third = models
+    repository = place.repository()
+    text = f"Reverts\npodsquad-version: {third.key}\n\npodsquad-version: {first.key}"
+    commit = repository.commit("main", dict(repository.find("main").files), "By hand", text, "grace")
+    newest = place.target().state().versions[0]
+    assert (newest.key, newest.commit) == (first.key, commit.id)
+
+
 def test_a_reason_of_several_lines_is_no_line_for_programs(place: Place, models: list[Model]) -> None:
     first, _, third = models
     place.target().rollback(first.tag, f"slow\npodsquad-version: {third.key}", place.smoke)

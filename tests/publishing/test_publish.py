@@ -21,8 +21,9 @@ from podsquad.publishing.publish import publish_challenger, read_publication, re
 from podsquad.publishing.receipt import read_receipt, version_key
 from podsquad.publishing.target import Publication
 from podsquad.publishing.verdicts import read_verdicts
+from podsquad.views import verdict_view
 from tests.publishing.challengers import Desk, question_rows
-from tests.publishing.hub_place import REPOSITORY, Place
+from tests.publishing.hub_place import REPOSITORY, Place, make_model
 
 
 @pytest.fixture(params=["folder", "hub"])
@@ -188,9 +189,27 @@ def test_a_version_that_does_not_answer_leaves_the_champion(desk: Desk) -> None:
 
 def test_a_reused_verdict_is_unchanged_where_it_published_and_the_same_where_it_did_not(desk: Desk) -> None:
     _, first = desk.night("one", 0.8)
-    assert read_verdict(first, is_reused=True)["verdict"] == "unchanged"
+    told = read_verdict(first, is_reused=True)
+    publication, scores = read_publication(first), {"exact_match": 80.0, "f1": 80.0, "num_questions": 100}
+    assert (told["verdict"], told["is_published"], told["challenger"]) == ("unchanged", False, scores)
+    champion = {"tag": publication.tag, "key": publication.key, "is_rescored": False}
+    assert told["champion"] == champion | scores
     _, worse = desk.night("two", 0.5)
     assert read_verdict(worse, is_reused=True) == read_verdict(worse)
+
+
+def test_a_reused_promotion_tells_of_no_comparison(desk: Desk) -> None:
+    desk.night("one", 0.8)
+    verdict, better = desk.night("two", 0.9)
+    assert verdict["overall"]
+    told = read_verdict(better, is_reused=True)
+    assert (told["overall"], told["slices"], told["passes"], told["champion"]["f1"]) == (None, [], False, 90.0)
+    assert told.keys() == verdict.keys()
+    assert told["champion_digest"] == told["challenger_digest"] == verdict["challenger_digest"]
+    shown = verdict_view(told).markdown
+    assert read_publication(better).tag in shown
+    assert "passes" not in shown
+    assert "80.00" not in shown
 
 
 def test_a_damaged_champion_is_put_back_by_a_night_without_news(tmp_path: Path) -> None:
@@ -209,14 +228,20 @@ def test_a_damaged_champion_is_put_back_by_a_night_without_news(tmp_path: Path) 
         assert read_digest(version / name).sha256 == entry.sha256, name
 
 
-def test_a_champion_whose_receipt_is_damaged_is_published_anew(tmp_path: Path) -> None:
-    desk = Desk(FolderTarget(tmp_path / "published", "reader"), tmp_path)
+@pytest.mark.parametrize("content", [b'{"format', b"[]", b"{}"], ids=["torn", "list", "empty"])
+def test_a_champion_whose_receipt_is_damaged_is_published_anew(desk: Desk, content: bytes) -> None:
     _, first = desk.night("one", 0.8)
-    (Path(read_publication(first).url) / "receipt.json").write_text("{}")
+    change_by_hand(desk, first, "receipt.json", content)
     verdict, again = desk.night("one", 0.8)
     assert verdict["verdict"] == "unchanged"
     assert desk.holds(again)
-    assert version_key((Path(read_publication(again).url) / "receipt.json").read_bytes()) == read_publication(again).key
+    publication = read_publication(again)
+    assert verdict["is_published"]
+    assert "becomes a version of its own: " in verdict["policy"]
+    assert publication.key != read_publication(first).key
+    assert read_verdict(again, is_reused=True)["policy"] == ""
+    desk.target.fetch(publication.tag, desk.folder / "anew", ("receipt.json",))
+    assert version_key((desk.folder / "anew/receipt.json").read_bytes()) == publication.key
 
 
 def test_a_use_is_counted_after_the_artifact_is_gone_and_after_the_same_was_judged_again(desk: Desk) -> None:
@@ -239,16 +264,19 @@ def test_a_use_is_counted_after_the_artifact_is_gone_and_after_the_same_was_judg
     assert len({each["evaluation"] for each in remembered}) == 3
 
 
+def change_by_hand(desk: Desk, artifact: Path, name: str, content: bytes) -> None:
+    """Write another content into a file of the champion."""
+    if isinstance(desk.target, HubTarget):
+        hub, change = desk.target.hub, CommitOperationAdd(name, content)
+        hub.api.create_commit(repo_id=hub.repository, operations=[change], commit_message="by hand")
+    else:
+        (Path(read_publication(artifact).url) / name).write_bytes(content)
+
+
 def test_a_card_that_was_changed_by_hand_is_put_back_and_the_verdict_says_so(desk: Desk) -> None:
     _, first = desk.night("one", 0.8)
     publication = read_publication(first)
-    card = b"---\nlicense: mit\n---\nby hand"
-    if isinstance(desk.target, HubTarget):
-        change = CommitOperationAdd("README.md", card)
-        hub = desk.target.hub
-        hub.api.create_commit(repo_id=hub.repository, operations=[change], commit_message="by hand")
-    else:
-        (Path(publication.url) / "README.md").write_bytes(card)
+    change_by_hand(desk, first, "README.md", b"---\nlicense: mit\n---\nby hand")
     verdict, again = desk.night("one", 0.8)
     assert (verdict["verdict"], verdict["is_published"]) == ("unchanged", False)
     assert "is put right: README.md of" in verdict["policy"]
@@ -292,6 +320,18 @@ def test_a_worse_challenger_does_not_come_in_over_a_damaged_champion(desk: Desk,
     assert desk.night("three", 0.1)[0]["verdict"] == "rejected"
 
 
+def test_a_withdrawn_version_that_cannot_be_read_stops_no_night(place: Place, tmp_path: Path) -> None:
+    desk = Desk(place.target(), tmp_path)
+    _, first = desk.night("one", 0.8)
+    _, second = desk.night("two", 0.9)
+    harm_listing(desk, second, "torn")
+    tag = read_publication(second).tag
+    desk.target.rollback(read_publication(first).tag, "damaged", lambda folder: None)
+    assert "model" not in desk.target.state().withdrawn[tag]  # it could not be read then
+    place.repository().tags[tag] = place.repository().history("main")[1].id  # where its listing is torn
+    assert desk.night("three", 0.5)[0]["cause"] == "worse"
+
+
 def test_a_listing_that_podsquad_never_wrote_is_not_written_over(place: Place, tmp_path: Path) -> None:
     place.target().hub.api.create_repo(REPOSITORY)
     foreign = CommitOperationAdd("files.json", b"[]")
@@ -317,6 +357,37 @@ def test_a_champion_whose_run_was_killed_before_it_tagged_it_is_compared_with(pl
     assert asked == ["one"]
     with pytest.raises(InputMissingError, match="published nothing at v-000000000000"):
         desk.target.fetch("v-000000000000", tmp_path / "none")
+
+
+def test_a_night_that_publishes_nothing_sees_the_tag_of_its_champion_to_the_end(place: Place, tmp_path: Path) -> None:
+    desk = Desk(place.target(), tmp_path)
+    _, first = desk.night("one", 0.8)
+    tag = read_publication(first).tag
+    commit = place.repository().tags.pop(tag)  # as after a kill between the commit and the tag
+    place.repository().create_branch(f"podsquad-candidate-{tag.removeprefix('v-')}-20990101T000000Z", "main")
+    verdict, worse = desk.night("two", 0.5)
+    assert verdict["verdict"] == "rejected"
+    assert place.repository().tags[tag] == commit
+    assert set(place.repository().branches) == {"main"}
+    assert why_stale(worse, desk.target) == ""
+
+
+@pytest.mark.parametrize("harmed", ["README.md", "receipt.json"])
+def test_a_repair_does_not_write_over_what_somebody_else_published_meanwhile(desk: Desk, harmed: str) -> None:
+    _, first = desk.night("one", 0.8)
+    change_by_hand(desk, first, harmed, b"---\nlicense: mit\n---\nby hand")
+    other = make_model(desk.folder, 7)
+
+    def log(line: str) -> None:
+        state = desk.target.state()
+        if line.startswith("unchanged") and state.champion and state.champion.key != other.key:
+            desk.target.publish(other.key, other.files, lambda folder: None)
+
+    with pytest.raises(TemporaryError, match="somebody else"):
+        desk.night("one", 0.8, log=log)
+    champion = desk.target.state().champion
+    assert champion
+    assert champion.key == other.key
 
 
 def test_a_folder_whose_only_version_is_damaged_is_begun_anew_by_removing_the_pointer(tmp_path: Path) -> None:

@@ -163,6 +163,20 @@ def test_a_rollback_restores_the_former_bytes_and_withdraws(bench: Bench) -> Non
     assert bench.target.state() == state
 
 
+def test_a_rollback_does_not_undo_what_somebody_else_did_meanwhile(bench: Bench) -> None:
+    one, two, three = bench.model(1), bench.model(2), bench.model(3)
+    bench.publish(one)
+    bench.publish(two)
+    seen = bench.target.state()
+    bench.publish(three)  # by somebody else, meanwhile
+    with pytest.raises(TemporaryError, match="somebody else"):
+        bench.target.rollback(one.tag, "slow", bench.smoke, seen.expected)
+    assert bench.champion() == three.key
+    bench.target.rollback(one.tag, "slow", bench.smoke, bench.target.state().expected)
+    assert bench.champion() == one.key
+    assert bench.target.rollback(one.tag, "slow", bench.smoke, seen.expected).key == one.key  # it is there already
+
+
 def test_a_withdrawn_version_comes_back_by_a_rollback_alone(bench: Bench) -> None:
     one, two = bench.model(1), bench.model(2)
     bench.publish(one)

@@ -104,8 +104,11 @@ def test_a_missing_file_is_named(version: Path, name: str) -> None:
     assert faults(look(version)) == {name: "missing"}
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "plots/other.png", ".hidden"])
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "plots/other.png", ".hidden", "withdrawn.json", ".gitattributes", ".cache/other"]
+)
 def test_a_file_too_many_is_named(version: Path, name: str) -> None:
+    (version / name).parent.mkdir(exist_ok=True)
     (version / name).write_text("not podsquad's")
     assert faults(look(version)) == {name: "extra"}
 
@@ -261,6 +264,22 @@ def test_files_of_others_on_the_hub_are_named_and_the_hub_s_own_are_not(place: P
     for name in (".gitattributes", "withdrawn.json", "modeling.py"):
         api.upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=REPOSITORY)
     assert faults(look_on_hub(place, "main")) == {"modeling.py": "extra"}
+
+
+def test_a_download_of_a_repository_is_held_against_its_receipt_as_the_repository_is(
+    place: Place, made: Made, tmp_path: Path
+) -> None:
+    put_on_hub(place, made)
+    api = place.target().hub.api
+    for name in ("withdrawn.json", "modeling.py"):
+        api.upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=REPOSITORY)
+    folder = tmp_path / "downloaded"
+    api.snapshot_download(REPOSITORY, local_dir=folder)  # as `hf download --local-dir` does it
+    assert any((folder / ".cache/huggingface").rglob("*.metadata"))
+    assert (folder / ".gitattributes").is_file()
+    assert faults(look(folder)) == {"modeling.py": "extra"}
+    snapshot = Path(api.snapshot_download(REPOSITORY, cache_dir=tmp_path / "cache"))
+    assert faults(look(snapshot)) == {"modeling.py": "extra"}
 
 
 def test_a_moved_tag_is_found(place: Place, made: Made, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from podsquad.publishing.verify import Published
 from podsquad.publishing.verify_data import verify_data
 from podsquad.stages.libraries import library_versions
 from podsquad.store.contents import FileDigest, digest_file
+from podsquad.store.durable import encode_lines
 from tests.publishing.receipts import make_artifacts
 
 SIZES = {"demo_seed": 5, "demo_train_questions": 40, "demo_validation_questions": 12}
@@ -57,8 +58,8 @@ class Case:
         self.receipt = receipt.model_copy(update={"scores": told})
 
     def findings(self, *data: object) -> list[Finding]:
-        rows = [json.dumps({"id": key, "prediction": text}) for key, text in zip(self.ids, self.answers, strict=True)]
-        content = "\n".join(rows).encode()
+        rows = [{"id": key, "prediction": text} for key, text in zip(self.ids, self.answers, strict=True)]
+        content = encode_lines(rows)  # as the evaluate stage writes them
         published = Published(
             "here", frozenset(["questions.jsonl"]), lambda name: content, lambda name: FileDigest(len(content), "")
         )
@@ -144,6 +145,12 @@ def test_the_demo_world_is_made_again(tmp_path: Path) -> None:
     case.change_download(ingredients=ingredients.model_copy(update={"settings": {"data.demo_seed": "no"}}))
     (finding,) = case.findings("demo")
     assert (finding.state, "cannot be built again" in finding.told) == ("changed", True)
+
+
+def test_an_answer_with_a_line_separator_of_unicode_is_one_line(tmp_path: Path) -> None:
+    case = Case(tmp_path, SIZES)
+    case.answers[1] += "\u2028\x85"  # white space to the metric
+    assert case.states("demo")["scores"] == "ok"
 
 
 def test_answers_that_do_not_reach_the_scores_are_found(tmp_path: Path) -> None:

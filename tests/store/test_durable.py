@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from podsquad.store.durable import canonical_json, durable_file, move_folder, write_bytes, write_json
+from podsquad.store.durable import (
+    append_line,
+    canonical_json,
+    copy_bytes,
+    durable_file,
+    move_folder,
+    write_bytes,
+    write_json,
+)
 
 
 def test_canonical_json_is_one_text_whatever_the_order() -> None:
@@ -65,6 +74,33 @@ def test_a_write_replaces_what_was_there(tmp_path: Path) -> None:
     write_bytes(tmp_path / "x", b"new")
     assert (tmp_path / "x").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"", b""), (b"one\n", b"one\n"), (b"tor", b"tor\n")], ids=repr)
+def test_a_line_is_added_to_the_disk_after_one_that_was_cut_short(
+    before: bytes, after: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[str, int]] = []
+    path = tmp_path / "lines"
+    path.write_bytes(before)
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: flushed.append((os.readlink(f"/proc/self/fd/{handle}"), path.stat().st_size))
+    )
+    append_line(path, b"new")
+    assert path.read_bytes() == after + b"new\n"
+    assert flushed == [(str(path), len(after) + 4), (str(tmp_path), len(after) + 4)]
+
+
+def test_a_copy_is_on_the_disk_and_tells_what_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = bytes(range(256)) * 2**14 + b"end"  # more than one piece, and less than a buffer
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(content)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(os.fstat(handle).st_size))
+    assert copy_bytes(source, target) == (len(content), hashlib.sha256(content).hexdigest())
+    assert (target.read_bytes(), flushed) == (content, [len(content)])
+    with pytest.raises(FileExistsError):
+        copy_bytes(source, target)
 
 
 def a_folder(path: Path, text: str) -> Path:
