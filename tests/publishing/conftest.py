@@ -1,4 +1,4 @@
-"""A local Hub for the tests of the Hub publisher, and the genuine client made fit for it."""
+"""A local Hub for the tests of the Hub publisher, the genuine client made fit for it, and a desk for each target."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 from huggingface_hub import constants, file_download
 from huggingface_hub.utils import _http
 
+from podsquad.publishing.folder import FolderTarget
+from tests.publishing.challengers import Desk
 from tests.publishing.hub_place import PEOPLE, Place
 from tests.publishing.hub_server.server import HubServer
 
@@ -40,3 +42,13 @@ def place(tmp_path: Path, hub_client: list[float]) -> Iterator[Place]:
     """Yield a Hub where ada, of the organisation lab, may write."""
     with HubServer(PEOPLE) as server:
         yield Place(server, tmp_path, waits=hub_client)
+
+
+@pytest.fixture(params=["folder", "hub"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A desk for each kind of target."""
+    if request.param == "folder":
+        yield Desk(FolderTarget(tmp_path / "published", "reader"), tmp_path)
+    else:
+        place: Place = request.getfixturevalue("place")
+        yield Desk(place.target(), tmp_path)

@@ -65,14 +65,20 @@ def logits_of(output: Path) -> list[np.ndarray]:
     return [np.load(output / f"{name}_logits.npy", allow_pickle=False) for name in ("start", "end")]
 
 
+def trained_and_published(desk: Desk, executable: Path) -> tuple[Path, list[np.ndarray]]:
+    """Train for an epoch; return the model as the target holds it, and its logits."""
+    settings = tiny_settings(training__epochs=1)
+    model = desk.train(settings, executable)
+    logits = logits_of(desk.run("predict", settings, model=model))
+    shutil.rmtree(desk.root / "predict")
+    return published(model, desk.root / "champion"), logits
+
+
 def test_a_published_model_runs_with_the_programs_of_an_executable_of_its_graph(
     desk: Desk, executables: dict[str, Path]
 ) -> None:
     settings = tiny_settings(training__epochs=1)
-    model = desk.train(settings, executables["float16"])
-    own = logits_of(desk.run("predict", settings, model=model))
-    shutil.rmtree(desk.root / "predict")
-    champion = published(model, desk.root / "champion")
+    champion, own = trained_and_published(desk, executables["float16"])
     again = logits_of(desk.run("predict", settings, model=champion, executable=executables["float16"]))
     assert all(np.array_equal(one, other) for one, other in zip(own, again, strict=True))
     assert [line for line in desk.told("log", "message") if "compiled" in line] == []
@@ -81,11 +87,7 @@ def test_a_published_model_runs_with_the_programs_of_an_executable_of_its_graph(
 def test_a_published_model_of_another_graph_gets_a_program_of_its_own_if_it_fits(
     desk: Desk, executables: dict[str, Path]
 ) -> None:
-    settings = tiny_settings(training__epochs=1)
-    model = desk.train(settings, executables["float16"])
-    own = logits_of(desk.run("predict", settings, model=model))
-    shutil.rmtree(desk.root / "predict")
-    champion = published(model, desk.root / "champion")
+    champion, own = trained_and_published(desk, executables["float16"])
     config = champion / "model/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_dropout_prob": 0.3}))
     # A batch that the training features do not fill concerns a training alone.
