@@ -41,6 +41,11 @@ def damage_publication(command: Command) -> None:
     flip_a_byte(current / "model.safetensors")
 
 
+def kill_in_mid_repair(command: Command) -> None:
+    damage_publication(command)
+    assert command.run(CRASH_AT="- podsquad.publishing.folder:_build:rename:rename after") == KILLED, command.told()
+
+
 def flip_a_byte(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -62,6 +67,7 @@ ACCIDENTS = {
         damage_checkpoint, "podsquad.runtimes.checkpoints:_set_aside:rename:rename", begin=TRAINED
     ),
     "damaged-publication": Accident(damage_publication, "podsquad.publishing.folder:_build:rename:rename"),
+    "killed-repair": Accident(kill_in_mid_repair, "podsquad.publishing.folder:_put_back:rename:rename"),
     "killed-training": Accident(nothing, "podsquad.store.builds:take_over:rename:rename", begin=TRAINED),
     "killed-before-clearing": Accident(nothing, "podsquad.store.builds:remove_builds:rename:rename", begin=VISIBLE),
     "killed-replacement": Accident(
