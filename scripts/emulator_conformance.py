@@ -7,12 +7,14 @@ github.com/graphcore/poptorch); nothing of them is part of this one. PYTHON need
 packages of constraints-ipu.txt. Each file runs in a process of its own, in its
 own folder, with the emulator's packages first on the path. Every failure is listed with its reason; the script ends
 with 1 when one has none, when one concerns numbers, or when a target is missed: all of optimum-graphcore's tests, 90 %
-of poptorch's. Skipped tests count neither way. Results go to benchmarks/results/emulator_conformance.json.
+of poptorch's. Skipped tests count neither way. Results go to benchmarks/results/emulator_conformance.json, with the
+digest of the packages that they are of: a test of this repository fails where the packages have changed since.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -23,7 +25,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from podsquad.runtimes.emulator import packages_for
+from podsquad.runtimes.emulator import PACKAGES, packages_for
 
 _HERE = Path(__file__).resolve().parent
 _RESULTS = _HERE.parent / "benchmarks" / "results" / "emulator_conformance.json"
@@ -82,6 +84,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="run this suite alone (may be repeated)")
     parser.add_argument("--output", type=Path, default=_RESULTS)
     given = parser.parse_args()
+    digest = packages_digest()  # as they are now: the suites take their time
     suites = []
     for project, folder, names in (
         ("optimum-graphcore", given.optimum_graphcore / "tests", OPTIMUM_GRAPHCORE),
@@ -94,7 +97,8 @@ def main() -> int:
     misses = _misses(suites)
     _print_end(suites, misses)
     if not given.only:
-        given.output.write_text(json.dumps(_as_json(suites, given), indent=1) + "\n", encoding="utf-8")
+        content = json.dumps(_as_json(suites, given, digest), indent=1)
+        given.output.write_text(content + "\n", encoding="utf-8")
     return 1 if misses else 0
 
 
@@ -168,6 +172,15 @@ def _share(suites: list[Suite]) -> float:
     return sum(suite.passed for suite in suites) / ran if ran else 1.0
 
 
+def packages_digest(packages: Path = PACKAGES) -> str:
+    """Return the sha256 over the names and contents of the emulator's modules."""
+    digest = hashlib.sha256()
+    for path in sorted(packages.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(packages).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
 def _row(suite: Suite) -> str:
     passes = f"{suite.passed:>4} of {suite.passed + suite.failed:>4} pass, {suite.skipped:>2} skipped"
     return f"{suite.project:<18} {suite.name:<24} {passes}, {suite.seconds:>6.1f} s"
@@ -182,7 +195,7 @@ def _print_end(suites: list[Suite], misses: list[str]) -> None:
         print("MISSED: " + miss)
 
 
-def _as_json(suites: list[Suite], given: argparse.Namespace) -> dict[str, object]:
+def _as_json(suites: list[Suite], given: argparse.Namespace, digest: str) -> dict[str, object]:
     versions = (
         "import json, platform, torch, poptorch; print(json.dumps([platform.python_version(), torch.__version__, "
     )
@@ -199,6 +212,7 @@ def _as_json(suites: list[Suite], given: argparse.Namespace) -> dict[str, object
             "optimum-graphcore": _commit(given.optimum_graphcore),
             "poptorch": _commit(given.poptorch),
         },
+        "packages_sha256": digest,
         "poptorch_share": round(_share([suite for suite in suites if suite.project == "poptorch"]), 4),
         "suites": [asdict(suite) for suite in suites],
     }

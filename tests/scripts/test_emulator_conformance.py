@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -75,3 +76,20 @@ def test_nine_tenths_of_poptorchs_tests_must_pass(conformance: ModuleType, passe
 def test_all_of_optimum_graphcores_tests_must_pass(conformance: ModuleType) -> None:
     suite = conformance.Suite("optimum-graphcore", "test_trainer", passed=27, failed=1, failures={"test_x": "a reason"})
     assert conformance._misses([suite]) == ["all of test_trainer must pass"]
+
+
+def test_the_table_is_of_the_emulator_as_it_is(conformance: ModuleType) -> None:
+    kept = json.loads(conformance._RESULTS.read_text(encoding="utf-8"))
+    assert kept["packages_sha256"] == conformance.packages_digest(), "run scripts/emulator_conformance.py again"
+
+
+def test_a_changed_or_renamed_module_has_another_digest(conformance: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "poptorch").mkdir()
+    module = tmp_path / "poptorch/ops.py"
+    module.write_text("one = 1\n")
+    digests = [conformance.packages_digest(tmp_path)]
+    module.write_text("one = 2\n")
+    digests.append(conformance.packages_digest(tmp_path))
+    module.rename(tmp_path / "poptorch/operations.py")
+    digests.append(conformance.packages_digest(tmp_path))
+    assert len(set(digests)) == 3

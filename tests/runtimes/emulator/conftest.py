@@ -5,9 +5,9 @@ Where a real one is installed the contract alone runs: the other files of this f
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +15,14 @@ from types import ModuleType
 
 import pytest
 
-from podsquad.runtimes.emulator import PACKAGES
+from podsquad.runtimes.emulator import PACKAGES, real_packages
 
 HERE = Path(__file__).parent
 
 
+@functools.lru_cache
 def _is_real_installed() -> bool:
-    found = importlib.util.find_spec("poptorch")
-    return found is not None and PACKAGES not in Path(found.origin or "").parents
+    return "poptorch" in real_packages(sys.executable)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

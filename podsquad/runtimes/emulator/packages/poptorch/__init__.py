@@ -1,8 +1,11 @@
 """An emulation of poptorch 3.3 on a CPU: the calls and the numbers of the SDK, with torch and numpy alone.
 
 It stands in where there is no Poplar SDK, so that the genuine, unmodified optimum-graphcore runs line for line. It is
-written from the facts that poptorch documents and its public sources show. It is no poptorch: ``__version__`` says
-``+emulated``, every line that it logs says so, every executable that it writes says so, and its times are a CPU's.
+written from facts: what poptorch documents, what optimum-graphcore calls, what their published tests ask for. No code
+of Graphcore's is in it; the names, the signatures, and the words that those tests match are the interface.
+
+It is no poptorch: ``__version__`` says ``+emulated``, every line that it logs says so, every executable that it writes
+says so, and its times are a CPU's.
 
 Reproduced
     Batches: combined batch = micro batch x device iterations x replicas x accumulation, one update per device

@@ -23,9 +23,11 @@ from ._logging import logger
 from .arguments import Arguments, ArgumentsParser
 from .errors import createPoptorchError
 from .memory import DeviceMemory
+from .optim import Optimizer
 from .options import Options
 from .program import Program
 from .random_state import RandomState
+from .stages import PipelinedExecution
 from .structure import tensors_of
 from .updates import DeviceOptimizer
 from .weights_link import WeightsLink
@@ -49,11 +51,9 @@ class PoplarExecutor(WeightsLink):
         user_model: Any = None,
     ) -> None:
         if options is not None and not isinstance(options, Options):
-            raise createPoptorchError(
-                "Invalid type: 'options' is of type {} (Expected poptorch.Options)".format(type(options))
-            )
+            raise createPoptorchError("options must be a poptorch.Options, not a {}".format(type(options).__name__))
         if options is not None:
-            options._freeze()
+            options.seal()
         self._options = options.clone() if options is not None else Options()
         self._model = model
         self._user_model = user_model if user_model is not None else model
@@ -63,17 +63,18 @@ class PoplarExecutor(WeightsLink):
         self._program = self._memory = self._device_optimizer = self._random = None
         self._executable_inputs: Optional[Arguments] = None
         self._attached = False
-        self._host_weights_are_old = False
-        self._host_weights_version = 0
+        self._host_is_behind = False
+        self._host_version = 0
         self._device_random_is_newer = False
-        self._cached_random = [self._options.random_seed] if self._options.exists("random_seed") else None
+        seed = self._options.chosen("random_seed")
+        self._cached_random = None if seed is None else [seed]
         self._optimizer = None
         self._settings = None
-        self._tracker = optimizer_settings.AttributeTracker(self._options._relax_optimizer_checks)
+        self._tracker = optimizer_settings.AttributeTracker(self._options._host["relax"])
         self._choose_output_mode()
         if training:
             self.setOptimizer(optimizer or torch.optim.SGD(self._user_model.parameters(), lr=0.01))
-        self._options._freeze()
+        self._options.seal()
         if training:
             wrapping.wrap(self._user_model, self)
 
@@ -81,7 +82,7 @@ class PoplarExecutor(WeightsLink):
         if self._options.defaultOutputMode():
             self._options.outputMode(enums.OutputMode.Final if self._training else enums.OutputMode.All)
         if not self._training and self._options.Training.gradient_accumulation != 1:
-            pipelined = self._options._execution_strategy.backendOptions().get("execution_mode") == 0
+            pipelined = self._options._execution_strategy.mode == PipelinedExecution.mode
             raise createPoptorchError(
                 "You must set poptorch.Options().Training.gradientAccumulation to 1 or leave it as its default value "
                 "(1) when running a poptorch.inferenceModel()."
@@ -93,16 +94,8 @@ class PoplarExecutor(WeightsLink):
                 )
             )
 
-    @property
-    def model(self) -> Any:
-        """The user's model."""
-        return self._user_model
-
-    @property
-    def options(self) -> Options:
-        """The options in use, frozen."""
-        options: Options = self._options
-        return options
+    model = property(lambda self: self._user_model, doc="The user's model.")
+    options = property(lambda self: self._options, doc="The options in use, sealed.")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_user_model" not in self.__dict__:
@@ -116,14 +109,14 @@ class PoplarExecutor(WeightsLink):
         """Compile for the shapes of these arguments; with an offline target that is all a model can do."""
         arguments = self._parse(args, kwargs)
         if self.isCompiled():
-            logger.warning("Call to compile() ignored: the executable is already compiled")
+            logger.warning("compile() does nothing: there is an executable; destroy() the model to compile anew")
             return
         self._compile(arguments)
 
     def _compile(self, arguments: Arguments) -> None:
         started = datetime.datetime.now()
         option_names.validate(self._options.toDict())
-        if self._options.exists("use_model"):
+        if self._options.chosen("use_model") is not None:
             enabled = "Enabled" if self._options.use_model else "Disabled"
             logger.info("From the user configuration: Ipu model: %s", enabled)
         checks.check_supported(self._options, self._training)
@@ -153,8 +146,8 @@ class PoplarExecutor(WeightsLink):
         self._program, self._memory, self._random = program, memory, RandomState(seed)
 
     def _report_progress(self, started: datetime.datetime) -> None:
-        if self._options._show_compilation_progress_bar:
-            bar = self._options._progress_bar
+        if self._options._host["show"]:
+            bar = self._options._progress
             bar(0, _PROGRESS_STEPS)
             bar(_PROGRESS_STEPS, _PROGRESS_STEPS)
             bar.compilation_time = datetime.datetime.now() - started
@@ -179,10 +172,10 @@ class PoplarExecutor(WeightsLink):
         """Take the device again. Raises Error when it is held already or nothing is compiled."""
         self._compiled()
         assert self._options.connection_type != enums.ConnectionType.Never, (
-            "Trying to attach to an offline device (ConnectionType.Never)"
+            "an offline target (ConnectionType.Never) has no device to attach to"
         )
         if self._attached:
-            raise createPoptorchError("Device is already attached")
+            raise createPoptorchError("attachToDevice: this model holds its device already")
         self._attach()
 
     def detachFromDevice(self) -> None:
@@ -208,14 +201,13 @@ class PoplarExecutor(WeightsLink):
         self._attached = False
         if self._training:
             if not wrapping.is_wrapped(self._user_model):
-                raise createPoptorchError("model was never wrapped")
+                raise createPoptorchError("the model has lost its tie to this executor: was it given to another?")
             wrapping.unwrapModelIfNecessary(self._user_model)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model on a combined batch; see ``batching.py`` for its layout."""
         assert self._options.connection_type != enums.ConnectionType.Never, (
-            "Trying to run a model on an offline device (ConnectionType.Never): use model.compile(inputs) instead of "
-            "model(inputs)"
+            "Trying to run a model on an offline device: with ConnectionType.Never a model can only be compiled"
         )
         arguments = self._parse(args, kwargs)
         if not self.isCompiled():
@@ -230,9 +222,9 @@ class PoplarExecutor(WeightsLink):
             self._write_optimizer_state()
             assert self._device_optimizer is not None
             outputs = program.train(tensors, random, self._device_optimizer)
-            self._host_weights_are_old = True
-            if self._optimizer is not None and hasattr(self._optimizer, "host_state_is_dirty"):
-                self._optimizer.host_state_is_dirty = True
+            self._host_is_behind = True
+            if isinstance(self._optimizer, Optimizer):
+                self._optimizer._copy.is_behind = True
         else:
             self._take_newer_weights()
             outputs = program.infer(tensors, random)
@@ -272,7 +264,7 @@ class PoplarExecutor(WeightsLink):
 
     def getAnchoredTensor(self, short_name: str) -> torch.Tensor:
         """The tensor that ``Options.anchorTensor`` named, as the last run had it. Raises AssertionError for another."""
-        assert short_name in self._options.anchored_tensors, "No tensor with name " + short_name + " found."
+        assert short_name in self._options.anchored_tensors, "anchorTensor named no {!r}".format(short_name)
         program, _, _ = self._compiled()
         return program.final_loss_scale
 
@@ -280,9 +272,9 @@ class PoplarExecutor(WeightsLink):
         """How long compiling took here; says nothing of an IPU. Raises Error without the progress bar's option."""
         if not self.isCompiled():
             raise createPoptorchError("Please compile the model before obtaining compilation time.")
-        if not self._options._show_compilation_progress_bar:
+        if not self._options._host["show"]:
             raise createPoptorchError("Please set showCompilationProgressBar option to obtain compilation time.")
-        taken: datetime.timedelta = self._options._progress_bar.compilation_time
+        taken: datetime.timedelta = self._options._progress.compilation_time
         return taken
 
     def cycleCount(self) -> int:
@@ -297,7 +289,7 @@ class PoplarExecutor(WeightsLink):
 
     def getPerfCounters(self) -> Any:
         """Raise Error: times here would be a CPU's."""
-        raise createPoptorchError("Performance counters are only supported on actual IPU hardware.")
+        raise createPoptorchError("getPerfCounters: the emulator has no counters, its times are a CPU's")
 
 
 def _refuse_backward(*args: Any, **kwargs: Any) -> None:

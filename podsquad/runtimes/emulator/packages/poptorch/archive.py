@@ -40,12 +40,12 @@ def path_for(filename: str) -> str:
     """Where an executable goes: a folder gets ``model.poptorch``; missing folders are made."""
     folder = os.path.dirname(filename)
     if folder and os.path.exists(folder):
-        assert os.path.isdir(folder), "Destination folder {} is not a directory".format(folder)
+        assert os.path.isdir(folder), "{} is a file, no folder to save to".format(folder)
     elif folder:
         os.makedirs(folder)
     if os.path.isdir(filename):
         path = os.path.join(filename, "model.poptorch")
-        logger.warning("save(): %s is a directory, saving model to %s", filename, path)
+        logger.warning("%s is a folder: the executable goes to %s", filename, path)
         return path
     return filename
 
@@ -69,11 +69,12 @@ def read(path: str, version: str) -> tuple[str, Arguments]:
             metadata = json.loads(file.read("metadata.json"))
             saved = file.read("inputs.pt")
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise createPoptorchError("Invalid file {}: {}".format(path, error)) from error
+        raise createPoptorchError("{} is no executable of this emulation: {}".format(path, error)) from error
     if metadata.get("format") != _FORMAT or metadata.get("version") != version:
         raise createPoptorchError(
-            "Invalid file {}: PopTorch version mismatch: File was created with version: {} and this is version "
-            "{}".format(path, metadata.get("version"), version)
+            "{} was written by version {} of this emulation, this is {}: compile again".format(
+                path, metadata.get("version"), version
+            )
         )
     args, names, kwargs = torch.load(io.BytesIO(saved), weights_only=True)
     return str(metadata["graph"]), Arguments(args, names, kwargs)

@@ -158,7 +158,7 @@ class ArgumentsParser:
         if all(tensor.is_contiguous() for tensor in parsed.tensors()):
             return parsed
         if not self._warned_of_layout:
-            logger.warning("At least one input tensor is not contiguous: non-contiguous tensors will be converted.")
+            logger.warning("an input tensor is not contiguous in memory: such tensors are copied at every call")
             self._warned_of_layout = True
         return parsed.mapped(lambda tensor: tensor.contiguous())
 
@@ -167,7 +167,7 @@ def _signature(model: Any) -> inspect.Signature:
     if isinstance(model, torch.nn.Module):
         return inspect.signature(model.forward)
     if not callable(model):
-        raise TypeError("Expected a torch.nn.Module or a callable")
+        raise TypeError("a model is a torch.nn.Module or a callable, not a {}".format(type(model).__name__))
     try:
         return inspect.signature(model)
     except ValueError:

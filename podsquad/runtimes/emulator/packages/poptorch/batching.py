@@ -54,18 +54,14 @@ class BatchLayout:
         """Raise AssertionError unless the tensor's first dimension falls into equal parts."""
         size = tensor.shape[0] if tensor.dim() else 1
         assert size % self.input_parts == 0, (
-            "Invalid batch dimension: In the input {}, the batch dimension ({}) must be a multiple of "
-            "Options.deviceIterations({}) * (Options.replicationFactor({}) / "
-            "Options.inputReplicaGrouping.input_group_size({})) * Options.Training.gradientAccumulation({}) = {} "
-            "because it is used to calculate the batch size which will be executed on the device in any given "
-            "iteration. For a full explanation see the batching semantics page of the documentation.".format(
-                tensor.shape,
-                size,
+            "the batch dimension of an input of shape {} does not fall into {} equal micro-batches: {} device "
+            "iterations x {} replicas in input groups of {} x {} accumulation steps".format(
+                tuple(tensor.shape),
+                self.input_parts,
                 self.device_iterations,
                 self.replicas,
                 self.input_group_size,
                 self.accumulation,
-                self.input_parts,
             )
         )
 

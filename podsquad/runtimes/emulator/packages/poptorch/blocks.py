@@ -15,7 +15,7 @@ from .errors import createPoptorchError
 def _begin(user_id: Optional[str], ipu_id: Optional[int]) -> None:
     recording = context.active()
     if recording is not None:
-        recording.stages.beginStage(user_id, ipu_id)
+        recording.placer.begin(user_id, ipu_id)
 
 
 class Block(torch.nn.Module):
@@ -23,15 +23,14 @@ class Block(torch.nn.Module):
 
     def __init__(self, user_id: Optional[str] = None, ipu_id: Optional[int] = None) -> None:
         super().__init__()
-        self._user_id = user_id
-        self._ipu_id = ipu_id
+        self._named = (user_id, ipu_id)
 
     @staticmethod
     def useAutoId() -> None:
         """Begin to number blocks without an id anew."""
         recording = context.active()
         if recording is not None:
-            recording.stages.resetAutoId()
+            recording.placer.count_anew()
 
     @staticmethod
     def start(user_id: Optional[str] = None, ipu_id: Optional[int] = None) -> None:
@@ -39,7 +38,7 @@ class Block(torch.nn.Module):
         _begin(user_id, ipu_id)
 
     def __enter__(self) -> None:
-        _begin(self._user_id, self._ipu_id)
+        _begin(*self._named)
 
     def __exit__(self, *exception: object) -> None:
         pass
@@ -72,8 +71,8 @@ class _BlockHook:
         recording = context.active()
         if recording is not None:
             if self._user_id is None:
-                self._user_id = recording.stages.nextAutoId()
-            recording.stages.beginStage(self._user_id, self._ipu_id)
+                self._user_id = recording.placer.new_id()
+            recording.placer.begin(self._user_id, self._ipu_id)
 
     def __repr__(self) -> str:
         return "BeginBlock(user_id={}, ipu_id={})".format(self._user_id, self._ipu_id)
@@ -97,7 +96,7 @@ def BeginBlock(layer_to_call: Any, user_id: Optional[str] = None, ipu_id: Option
     if not isinstance(layer_to_call, torch.nn.Module):
         if callable(layer_to_call):
             return _BlockCallable(layer_to_call, user_id, ipu_id)
-        raise createPoptorchError("module is not an instance of torch.nn.Module or function.")
+        raise createPoptorchError("a block begins at a module or a callable, not at {!r}".format(layer_to_call))
     if any(isinstance(hook, _BlockHook) for hook in layer_to_call._forward_pre_hooks.values()):
         raise createPoptorchError("module has already been assigned to a block.")
     layer_to_call.register_forward_pre_hook(_BlockHook(user_id, ipu_id))

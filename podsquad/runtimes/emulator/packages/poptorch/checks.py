@@ -9,9 +9,9 @@ from ._logging import logger
 from .batching import BatchLayout
 from .enums import ConnectionType
 from .errors import compiler_error
+from .stages import PipelinedExecution
 from .trace import Trace
 
-_PIPELINED = 0
 _MOST_IPUS = 64
 
 
@@ -20,7 +20,7 @@ def check_pipeline(trace: Trace, layout: BatchLayout, options: Any, training: bo
 
     Training has a backward stage for each forward stage but the last: 2 * stages - 1.
     """
-    if options._execution_strategy.backendOptions().get("execution_mode") != _PIPELINED:
+    if options._execution_strategy.mode != PipelinedExecution.mode:
         return
     forward = trace.num_stages
     if training and layout.accumulation < 2 * forward - 1:
@@ -31,8 +31,8 @@ def check_pipeline(trace: Trace, layout: BatchLayout, options: Any, training: bo
         )
     if not training and layout.device_iterations < forward:
         raise compiler_error(
-            "poptorch.Options().deviceIterations must be greater than or equal to the number of pipeline stages ({}) "
-            "when using PopTorch.PipelinedExecution.".format(forward)
+            "poptorch.Options().deviceIterations must be greater than or equal to the {} stages of the pipeline, which "
+            "would not fill otherwise".format(forward)
         )
 
 
@@ -45,26 +45,23 @@ def num_ipus_reserved(trace: Trace, options: Any) -> int:
     rounded = 1
     while rounded < wanted:
         rounded *= 2
-    why = ", because PopTorch must reserve a power of 2 or maximum of {} IPUs per process".format(_MOST_IPUS)
     if rounded != wanted and not options.auto_round_num_ipus:
         raise compiler_error(
             "The model specifies the use of {} IPUs, however PopTorch must reserve a minimum of {} in order to allow "
-            "the model to run{}. Please reconfigure your model to use a different number of IPUs or set "
-            "poptorch.Options().autoRoundNumIPUs(True).".format(wanted, rounded, why)
+            "the model to run, because PopTorch must reserve a power of 2 or maximum of {} IPUs per process. Please "
+            "reconfigure your model to use a different number of IPUs or set "
+            "poptorch.Options().autoRoundNumIPUs(True).".format(wanted, rounded, _MOST_IPUS)
         )
     if rounded != wanted:
         logger.warning(
-            "Reserving %d IPUs when the model specifices the use of only %d%s. %d will be reserved but not used.",
+            "%d IPUs are held for a model of %d: a process holds a power of two, so %d are idle",
             rounded,
             wanted,
-            why,
             rounded - wanted,
         )
     if rounded > _MOST_IPUS:
-        raise compiler_error(
-            "Too many IPUs requested ({}). Each process can control {} IPUs at most".format(rounded, _MOST_IPUS)
-        )
-    offline = options.exists("ipu_version")
+        raise compiler_error("Too many IPUs requested ({}): a process holds {} at most".format(rounded, _MOST_IPUS))
+    offline = options.chosen("ipu_version") is not None
     if rounded > machine.ipus_there() and not offline:
         raise compiler_error(
             "Failed to acquire {} IPU(s): the emulated machine has {} ({} says how many)".format(

@@ -12,7 +12,7 @@ from typing import Any, Iterator, Optional
 
 import torch
 
-from .stages import StageManager
+from .stages import Placer
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Recording:
     micro-batch when several are fused.
     """
 
-    stages: StageManager
+    placer: Placer
     streams: list[torch.Generator]
     stream: torch.Tensor
     losses: list[torch.Tensor] = field(default_factory=list)

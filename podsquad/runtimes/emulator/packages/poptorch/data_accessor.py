@@ -97,16 +97,15 @@ class AsynchronousDataAccessor:
         self._producer: Optional[_Producer] = None
         if getattr(dataset, "_accessor", None) is not None:
             raise createPoptorchError(
-                "The DataLoader already uses an AsynchronousDataAccessor internally. Either use the existing one or "
-                "set mode='poptorch.DataLoaderMode.Sync' in the DataLoader."
+                "this DataLoader loads ahead already: iterate over it, or make it with mode=DataLoaderMode.Sync"
             )
         combined = getattr(dataset, "combinedBatchSize", 1)
-        by_sampler = getattr(dataset, "_is_user_batch_sampler_set", True)
+        by_sampler = getattr(dataset, "_has_sampler_of_batches", True)
         if not by_sampler and not dataset.drop_last and rebatched_size is None:
             assert combined in (None, 1), (
-                "The 'drop_last=False' option from the DataLoader only works if 'rebatched_size' is specified too."
+                "a loader with drop_last=False ends with a smaller batch: give rebatched_size, to say what is whole"
             )
-        assert rebatched_size is None or rebatched_size > 1, "rebatched_size must be None or greater than 1"
+        assert rebatched_size is None or rebatched_size > 1, "batches of rebatched_size have 2 elements or more"
         self._dataset = dataset
         self.rebatched_size = rebatched_size
         self._buffer_size = buffer_size
@@ -129,7 +128,7 @@ class AsynchronousDataAccessor:
         try:
             first = next(elements)
         except StopIteration:
-            raise self._failed("The Dataset is empty") from None
+            raise self._failed("the data set has no elements") from None
         except Exception as error:
             raise self._failed(traceback.format_exc()) from error
         return _chain(first, elements)
@@ -137,7 +136,7 @@ class AsynchronousDataAccessor:
     @staticmethod
     def _failed(details: str) -> Exception:
         sys.stderr.write(details + "\n")
-        return createPoptorchError("AsynchronousDataAccessor worker thread failed to start (Check above for details)")
+        return createPoptorchError("the worker thread failed to start: the reason stands above")
 
     def _take_waiting(self) -> Iterator[Any]:
         waiting, self._waiting = self._waiting, None
@@ -175,7 +174,7 @@ class AsynchronousDataAccessor:
             raise StopIteration
         if isinstance(item, _Failure):
             self.terminate()
-            raise AssertionError("An error occurred in the data fetcher") from item.error
+            raise AssertionError("fetching a batch ahead failed") from item.error
         return item
 
 
@@ -189,8 +188,9 @@ def _flat(batch: Any) -> Any:
     if isinstance(batch, (list, tuple)):
         for position, tensor in enumerate(batch):
             assert isinstance(tensor, torch.Tensor), (
-                "Tensor at index {} is not a torch tensor ({}). AsynchronousDataAccessor expects data to be organised "
-                "as a flat 1D container of tensors.".format(position, type(tensor))
+                "element {} of a batch is a {}: what is loaded ahead is a flat list of tensors".format(
+                    position, type(tensor).__name__
+                )
             )
         return list(batch)
     return batch

@@ -37,7 +37,7 @@ class _Share:
         self._first_offset = self._offset
         self._dataset = dataset
         self._generator: Optional[torch.Generator] = None
-        if options.exists("random_seed"):
+        if options.chosen("random_seed") is not None:
             self._generator = torch.Generator().manual_seed(options.random_seed)
         self._order: Optional[torch.Tensor] = None
 
@@ -85,33 +85,32 @@ class DataLoader(torch.utils.data.DataLoader):
         **kwargs: Any,
     ) -> None:
         assert isinstance(options, Options)
-        self._is_user_batch_sampler_set = batch_sampler is not None
+        self._has_sampler_of_batches = batch_sampler is not None
         self._accessor: Optional[AsynchronousDataAccessor] = None
         self._share: Optional[_Share] = None
         if batch_sampler is not None:
             _check_sampler(options, batch_size, shuffle, auto_distributed_partitioning)
             batch_size = getattr(batch_sampler, "batch_size", batch_size)
-        options._freeze()
+        options.seal()
         self._options = options
         self._wants_whole_batches = drop_last
         groups = options.replication_factor // options.input_group_size
         per_step = options.device_iterations * groups * options.Training.gradient_accumulation
-        self._num_batches_to_combine = None if batch_size is None else per_step
-        self._combined_batch_size = None if batch_size is None else batch_size * per_step
+        self._batches_to_join = None if batch_size is None else per_step
+        self._elements_per_call = None if batch_size is None else batch_size * per_step
         iterable = isinstance(dataset, torch.utils.data.IterableDataset)
         if iterable:
             self._check_iterable(auto_distributed_partitioning, num_workers, kwargs)
         else:
             self._tell_of_rest(len(dataset), batch_sampler, batch_size)
         if not iterable and options.Distributed.numProcesses > 1 and auto_distributed_partitioning:
-            assert not shuffle or options.exists("random_seed"), (
-                "When using auto_distributed_partitioning you must set poptorch.Options.randomSeed() to ensure that "
-                "tensors are in the same order in all processes."
+            assert not shuffle or options.chosen("random_seed") is not None, (
+                "shuffled data is shared among processes: set Options.randomSeed, so that all shuffle alike"
             )
-            assert self._combined_batch_size is not None, (
-                "batch_size=None not allowed when using auto_distributed_partitioning."
+            assert self._elements_per_call is not None, (
+                "data is shared among processes by whole batches: give a batch_size"
             )
-            dataset = self._share = _Share(dataset, options, self._combined_batch_size, drop_last)
+            dataset = self._share = _Share(dataset, options, self._elements_per_call, drop_last)
             self._shuffles_share, shuffle = bool(shuffle), False
         arguments: dict[str, Any] = {"num_workers": num_workers, **kwargs}
         arguments["persistent_workers"] = num_workers > 0 if persistent_workers is None else persistent_workers
@@ -119,11 +118,11 @@ class DataLoader(torch.utils.data.DataLoader):
         if batch_sampler is not None:
             arguments["batch_sampler"] = batch_sampler
         else:
-            arguments["batch_size"] = self._combined_batch_size
+            arguments["batch_size"] = self._elements_per_call
             arguments["drop_last"] = drop_last and rebatched is None
             if rebatched is not None and rebatched_worker_size is not None:
                 assert rebatched_worker_size <= rebatched, (
-                    "The rebatched_worker_size ({}) must be <= to the combined batch size ({})".format(
+                    "rebatched_worker_size is {}, more than the combined batch of {}".format(
                         rebatched_worker_size, rebatched
                     )
                 )
@@ -135,13 +134,13 @@ class DataLoader(torch.utils.data.DataLoader):
         if mode != DataLoaderMode.Sync:
             given = async_options or {}
             assert "rebatched_size" not in given, (
-                "You cannot use DataLoaderMode.AsyncRebatched and manually specify the rebatched_size in async_options"
+                "rebatched_size is the loader's to choose: leave it out of async_options"
             )
             # A proxy: without a cycle the worker processes end as soon as the loader is let go.
             self._accessor = AsynchronousDataAccessor(weakref.proxy(self), rebatched_size=rebatched, **given)
 
     def _rebatched_size(self, mode: DataLoaderMode) -> Optional[int]:
-        size = self._combined_batch_size
+        size = self._elements_per_call
         if mode == DataLoaderMode.AsyncRebatched:
             return size
         keeps_rest = mode == DataLoaderMode.Async and not self._wants_whole_batches
@@ -149,36 +148,32 @@ class DataLoader(torch.utils.data.DataLoader):
 
     def _check_iterable(self, partitioned: bool, num_workers: int, kwargs: dict[str, Any]) -> None:
         assert not partitioned or self._options.Distributed.numProcesses == 1, (
-            "auto_distributed_partitioning not supported for IterableDataset"
+            "an IterableDataset cannot be shared among processes: pass auto_distributed_partitioning=False"
         )
         if num_workers > 1 and "worker_init_fn" not in kwargs:
             logger.warning(
-                "IterableDataset used with num_workers=%d but no worker_init_fn specified: as a result the DataLoader "
-                "will return %d times each element in the dataset (See torch.utils.data.IterableDataset's "
-                "documentation for more information)",
-                num_workers,
+                "an IterableDataset and %d workers without worker_init_fn: each worker gives every element",
                 num_workers,
             )
 
     def _tell_of_rest(self, count: int, batch_sampler: Any, batch_size: Optional[int]) -> None:
         """Warn when the last batch will be smaller: a model refuses it."""
-        if self._wants_whole_batches or self._num_batches_to_combine is None:
+        if self._wants_whole_batches or self._batches_to_join is None:
             return
         if batch_sampler is not None:
             try:
-                rest = len(batch_sampler) % self._num_batches_to_combine * (batch_size or 1)
+                rest = len(batch_sampler) % self._batches_to_join * (batch_size or 1)
             except (TypeError, NotImplementedError):
                 rest = -1
         else:
-            assert self._combined_batch_size is not None
-            rest = count % (self._combined_batch_size * self._options.Distributed.numProcesses)
+            assert self._elements_per_call is not None
+            rest = count % (self._elements_per_call * self._options.Distributed.numProcesses)
         if rest:
             logger.warning(
-                "The number of elements in the dataset (%d) is not divisible by the number of elements processed per "
-                "step (%d) and drop_last=False. The last tensor will have a batch size of %s. To avoid having to "
-                "handle this special case switch to drop_last=True",
+                "%d elements are no whole number of combined batches of %d: the last has %s, and a model compiled "
+                "for whole ones refuses it; drop_last=True leaves it out",
                 count,
-                self._combined_batch_size,
+                self._elements_per_call,
                 "an unknown number" if rest < 0 else rest,
             )
 
@@ -189,15 +184,10 @@ class DataLoader(torch.utils.data.DataLoader):
             return whole + bool(rest and not self.rebatched_drop_last)
         return super().__len__()
 
-    @property
-    def combinedBatchSize(self) -> Optional[int]:
-        """Elements of one combined batch; None without batches."""
-        return self._combined_batch_size
-
-    @property
-    def options(self) -> Options:
-        """The options, frozen."""
-        return self._options
+    combinedBatchSize = property(
+        lambda self: self._elements_per_call, doc="Elements of one combined batch; None without batches."
+    )
+    options = property(lambda self: self._options, doc="The options, sealed.")
 
     def terminate(self) -> None:
         """End loading ahead."""
@@ -218,18 +208,18 @@ class DataLoader(torch.utils.data.DataLoader):
             self._share.shuffle()
             self._share.swap_range()
         batches = super().__iter__()
-        if self._is_user_batch_sampler_set and self._num_batches_to_combine != 1:
-            assert self._num_batches_to_combine is not None
-            return _combined(batches, self._num_batches_to_combine, self._wants_whole_batches)
+        if self._has_sampler_of_batches and self._batches_to_join != 1:
+            assert self._batches_to_join is not None
+            return _combined(batches, self._batches_to_join, self._wants_whole_batches)
         return batches
 
 
 def _check_sampler(options: Options, batch_size: Optional[int], shuffle: Optional[bool], partitioned: bool) -> None:
     if batch_size != 1 or shuffle:
-        raise createPoptorchError("`batch_sampler` option is mutually exclusive with batch_size, shuffle.")
+        raise createPoptorchError("a batch_sampler decides on batches and order: leave batch_size and shuffle out")
     if options.Distributed.numProcesses > 1 and partitioned:
         raise createPoptorchError(
-            "`batch_sampler` option is mutually exclusive with auto_distributed_partitioning=True."
+            "a batch_sampler's batches are not shared among processes: pass auto_distributed_partitioning=False"
         )
 
 

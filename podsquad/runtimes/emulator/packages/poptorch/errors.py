@@ -1,4 +1,7 @@
-"""The errors of poptorch: ``Error`` and its two kinds that tell what may be tried next."""
+"""The errors of poptorch: ``Error`` and its two kinds that tell what may be tried next.
+
+Where poptorch's published tests ask for words in a message, the emulator says those words. All others are its own.
+"""
 
 from __future__ import annotations
 

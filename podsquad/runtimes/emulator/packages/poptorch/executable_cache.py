@@ -1,7 +1,7 @@
 """The executable cache: one ``<hash>.popef`` file per executable, found again by what the executable is made of.
 
 In the hash: the graph (operators, shapes, types, stages, constants), the batch layout and output mode, the
-optimizer's kind, types and constants, compiler options and patterns, the device's generation, the version of this
+optimizer's variant, types and constants, compiler options and patterns, the device's generation, the version of this
 package and of torch. Not in it: weights, learning rate and other variable attributes, seeds, paths, names, whether a
 device is attached. The file is JSON that says ``emulated`` and lists what the hash was made of.
 """
@@ -48,9 +48,7 @@ def ingredients(digest: str, settings: Optional[OptimizerSettings], options: Any
         "graph": digest,
         "options": chosen,
         "optimizer": None if settings is None else _constants(settings),
-        "device": {
-            "generation": options.ipu_version if options.exists("ipu_version") else machine.ipuHardwareVersion()
-        },
+        "device": {"generation": options.chosen("ipu_version") or machine.ipuHardwareVersion()},
         "versions": {"poptorch": version, "torch": torch.__version__},
     }
 
@@ -66,7 +64,7 @@ def _constants(settings: OptimizerSettings) -> dict[str, Any]:
         return {name: held.value if held.constant else "variable" for name, held in attributes.items()}
 
     return {
-        "kind": settings.kind.name,
+        "variant": {name: _plain(part) for name, part in settings.variant._asdict().items()},
         "types": [str(settings.accumulator), str(settings.first_moment), str(settings.second_moment)],
         "max_grad_norm": repr(settings.max_grad_norm),
         "loss_scaling": settings.loss_scaling.value if settings.loss_scaling.constant else "variable",

@@ -41,12 +41,11 @@ def load(filename: str, edit_opts_fn: Optional[Callable[[Options], None]] = None
     """
     exported = archive.read_model(filename)
     assert exported is not None, (
-        "{0} is a valid PopTorch file but was created with 'export_model=False' which means you need to re-create the "
-        "PopTorch model using poptorch.inferenceModel or poptorch.trainingModel then call "
-        'poptorch_model.loadExecutable("{0}").'.format(filename)
+        "{} holds an executable without its model (export_model=False): make the model by trainingModel or "
+        "inferenceModel and call its loadExecutable".format(filename)
     )
     options: Options = exported.options
-    options.deleteIfExists("ipu_version")
+    options.forget("ipu_version")
     if options.connection_type == enums.ConnectionType.Never.value:
         options.connectionType(enums.ConnectionType.Always)
     if edit_opts_fn is not None:

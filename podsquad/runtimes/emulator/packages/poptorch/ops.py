@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable, Optional, Union
 
 import torch
@@ -9,12 +10,19 @@ import torch
 from . import context
 from .enums import MatMulSerializationMode, OverlapMode
 from .errors import createPoptorchError
+from .option_kit import need
 from .structure import rebuilt, tensors_of
 
 
-def _need_tensor(value: Any, message: str) -> None:
+def _need_tensor(what: str, value: Any) -> None:
     if not isinstance(value, torch.Tensor):
-        raise createPoptorchError(message.format(type(value)))
+        raise createPoptorchError("{} must be a tensor, not a {}".format(what, type(value).__name__))
+
+
+def _need_whole(**values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int):
+            raise createPoptorchError("{} must be a whole number, not {!r}".format(name, value))
 
 
 def identity_loss(x: torch.Tensor, reduction: str) -> torch.Tensor:
@@ -24,7 +32,7 @@ def identity_loss(x: torch.Tensor, reduction: str) -> torch.Tensor:
     elif reduction == "mean":
         out = x.mean()
     else:
-        assert reduction == "none", "Unsupported reduction type!"
+        assert reduction == "none", "identity_loss reduces by sum, mean or none, not by {!r}".format(reduction)
         out = x.view_as(x)
     recording = context.active()
     if recording is not None:
@@ -34,7 +42,7 @@ def identity_loss(x: torch.Tensor, reduction: str) -> torch.Tensor:
 
 def nop(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor. Raises Error for anything else."""
-    _need_tensor(tensor, "nop must take a torch.tensor argument. {} is not supported.")
+    _need_tensor("the argument of nop", tensor)
     return tensor.view_as(tensor)
 
 
@@ -52,7 +60,7 @@ def ipu_print_tensor(
     close_bracket: str = ")",
 ) -> torch.Tensor:
     """Return the tensor; the emulator does not print it."""
-    _need_tensor(tensor, "ipu print tensor must take a torch.tensor argument. {} is not supported.")
+    _need_tensor("what ipu_print_tensor prints", tensor)
     assert float_format in ("auto", "fixed", "scientific", "none")
     return tensor.view_as(tensor)
 
@@ -62,7 +70,7 @@ def recomputationCheckpoint(*tensors: Any) -> Any:
     if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)):
         return type(tensors[0])(recomputationCheckpoint(tensor) for tensor in tensors[0])
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        raise ValueError("All inputs must be tensors")
+        raise ValueError("recomputationCheckpoint marks tensors, or one list or tuple of them")
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
@@ -82,7 +90,7 @@ def serializedMatMul(
 
 def set_available_memory(tensor: torch.Tensor, available_memory_proportion: float) -> torch.Tensor:
     """Limit the temporary memory of the operation that made the tensor; of no effect on numbers."""
-    _need_tensor(tensor, "You may only set available memory for torch.tensor values. {} is not supported.")
+    _need_tensor("what set_available_memory steers", tensor)
     return tensor
 
 
@@ -103,12 +111,8 @@ def _overlap(structure: Any, mode: OverlapMode) -> Any:
 
 def for_loop(count: int, body: Callable[..., Any], inputs: list[torch.Tensor]) -> list[torch.Tensor]:
     """Apply ``body`` to the tensors ``count`` times. Raises ValueError for what is no list of tensors."""
-    wrong = "poptorch.for_loop expects input tensors (inputs) to be a list of tensors. "
-    if not isinstance(inputs, list):
-        raise ValueError(wrong + "(Object is not list)")
-    for position, tensor in enumerate(inputs):
-        if not isinstance(tensor, torch.Tensor):
-            raise ValueError(wrong + "(Object contained in list at index {} is not torch.tensor)".format(position))
+    if not isinstance(inputs, list) or not all(isinstance(tensor, torch.Tensor) for tensor in inputs):
+        raise ValueError("for_loop works on a list of tensors, not on {!r}".format(inputs))
     values = [tensor.clone() for tensor in inputs]
     for _ in range(count):
         values = _as_list(body(*values))
@@ -124,9 +128,7 @@ def cond(
 ) -> list[torch.Tensor]:
     """Apply one of two bodies. Raises ValueError when the inputs are no lists."""
     if not isinstance(then_inps, list) or not isinstance(else_inps, list):
-        raise ValueError(
-            "poptorch.cond expects then_inps and else_inps tensors to be a list of tensors. (Object is not list)"
-        )
+        raise ValueError("cond gives each of its bodies a list of tensors: then_inps and else_inps must be lists")
     return _as_list(then_body(*then_inps) if condition else else_body(*else_inps))
 
 
@@ -136,23 +138,18 @@ def _as_list(values: Any) -> list[torch.Tensor]:
 
 def dynamic_slice(tensor: torch.Tensor, dim: int, start: torch.Tensor, size: int, step: int) -> torch.Tensor:
     """``size`` elements of a dimension, from a start that is a tensor."""
-    _need_tensor(tensor, "dynamic_slice must take a torch.tensor input. {} is not supported.")
-    _need_tensor(start, "Slice start argument to dynamic_slice must be a torch.tensor. {} is not supported.")
-    for value, name in ((dim, "Dimension"), (size, "Size"), (step, "Step")):
-        if not isinstance(value, int):
-            raise createPoptorchError("{} must be an integer.".format(name))
+    _need_tensor("the input of dynamic_slice", tensor)
+    _need_tensor("the start of dynamic_slice", start)
+    _need_whole(dim=dim, size=size, step=step)
     positions = start.reshape(()).long() + torch.arange(0, size, step)
     return tensor.index_select(dim, positions)
 
 
 def dynamic_update(input: torch.Tensor, src: torch.Tensor, dim: int, start: torch.Tensor, size: int) -> torch.Tensor:
     """``input`` with ``size`` elements of a dimension replaced by ``src``."""
-    _need_tensor(input, "dynamic_update must take a torch.tensor input. {} is not supported.")
-    _need_tensor(start, "Slice start argument to dynamic_update must be a torch.tensor. {} is not supported.")
-    _need_tensor(src, "Src argument to dynamic_update must be a torch.tensor. {} is not supported.")
-    for value, name in ((dim, "Dimension"), (size, "Size")):
-        if not isinstance(value, int):
-            raise createPoptorchError("{} must be an integer.".format(name))
+    for what, tensor in (("input", input), ("src", src), ("start", start)):
+        _need_tensor("the {} of dynamic_update".format(what), tensor)
+    _need_whole(dim=dim, size=size)
     if input.dim() != src.dim():
         raise createPoptorchError(
             "input and src tensors must have same dimensionality. ({}) vs ({})".format(input.dim(), src.dim())
@@ -180,31 +177,20 @@ def custom_op(
     )
 
 
-class NameScope:
-    """Name what runs within; of no effect on numbers."""
-
-    def __init__(self, name: str) -> None:
-        assert isinstance(name, str), "Parameter to NameScope must be a string"
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-
-class Attribute:
+class Attribute(contextlib.nullcontext):  # type: ignore[type-arg]
     """Attach attributes to the operations that run within; of no effect on numbers."""
 
     def __init__(self, **kwargs: Any) -> None:
-        self._attributes = kwargs
+        super().__init__()
 
-    def __enter__(self) -> None:
-        pass
 
-    def __exit__(self, *exception: object) -> None:
-        pass
+class NameScope(contextlib.nullcontext):  # type: ignore[type-arg]
+    """Name what runs within; of no effect on numbers."""
+
+    def __init__(self, name: str) -> None:
+        need("NameScope", name, str)
+        super().__init__()
+        self.name = name
 
 
 class CPU:

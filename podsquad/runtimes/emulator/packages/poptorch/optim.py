@@ -8,108 +8,127 @@ the update keeps) and ``ipu_param`` (its variable attributes). The update itself
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, ClassVar, Iterable, Optional
 
 import torch
 
 from ._logging import logger
 
-_ACCUMULATOR_TYPES = (torch.float16, torch.float32)
+_UPDATE_TYPES = (torch.float16, torch.float32)
+_OF_PYTHON = ("self", "__class__")  # what ``locals`` of a constructor holds beside its arguments
 
 
 class VariableAttributes:
     """Which attributes may change after compiling; the others are constants of the executable."""
 
     def __init__(self, variable_attributes: list[str], allowed_attributes: list[str]) -> None:
-        self._variable_attributes = variable_attributes
-        self._allowed_attributes = allowed_attributes
-
-    def isConstant(self, attr: str) -> bool:
-        """Whether the attribute is constant."""
-        return attr not in self._variable_attributes
-
-    def _known(self, attr: str) -> None:
-        assert attr in self._allowed_attributes, "Unknown attribute {}, allowed values: {}".format(
-            attr, self._allowed_attributes
-        )
-
-    def markAsConstant(self, attr: str) -> None:
-        """Make an attribute constant. Raises AssertionError for an unknown one."""
-        self._known(attr)
-        self._variable_attributes = [name for name in self._variable_attributes if name != attr]
+        self._allowed_attributes = list(allowed_attributes)
+        self._variable_attributes = list(variable_attributes)
 
     def markAsVariable(self, attr: str) -> None:
         """Let an attribute change. Raises AssertionError for an unknown one."""
-        self._known(attr)
+        self.markAsConstant(attr)
         self._variable_attributes.append(attr)
+
+    def markAsConstant(self, attr: str) -> None:
+        """Make an attribute constant. Raises AssertionError for an unknown one."""
+        assert attr in self._allowed_attributes, "the device has no attribute {!r} of this optimizer; it has {}".format(
+            attr, ", ".join(sorted(self._allowed_attributes))
+        )
+        self._variable_attributes = [name for name in self._variable_attributes if name != attr]
+
+    def isConstant(self, attr: str) -> bool:
+        """Whether the attribute is constant."""
+        return self._variable_attributes.count(attr) == 0
+
+
+class DeviceCopy:
+    """The host's copy of what a device holds for an optimizer, and which of the two is newer.
+
+    ``state`` and ``attributes`` are tensors by name, None before a model has run. ``is_ahead``: the device takes the
+    copy before its next run. ``is_behind``: the copy is taken from the device before it is shown.
+    """
+
+    def __init__(self, state: Any = None, attributes: Any = None) -> None:
+        self.state = state
+        self.attributes = attributes
+        self.is_ahead = self.is_filled
+        self.is_behind = False
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is anything to give to a device."""
+        return None not in (self.state, self.attributes)
 
 
 class Optimizer:
-    """What poptorch's optimizers share: the device's state, and which of the two copies is newer."""
+    """What poptorch's optimizers share: the copy of the device's state, and attributes that torch's lack."""
 
     defaults: dict[str, Any]
-    _child_vars: tuple[str, ...] = ()
-    _child_only: tuple[str, ...] = ()
-    _group_vars: tuple[str, ...] = ()
+    param_groups: list[dict[str, Any]]
+    # Attributes that the device adds, each with the value that it has unless given.
+    _added: ClassVar[dict[str, Any]] = {}
+    # Attributes that each parameter group has its own of.
+    _per_group: ClassVar[tuple[str, ...]] = ()
+    # Put in place by the model that trains with this optimizer: brings a newer state from the device.
+    _fetch: Optional[Callable[[], None]] = None
 
     def __init__(self) -> None:
-        self._state_dict: dict[str, Any] = {"ipu_state": None, "ipu_param": None}
-        self.ipu_state_is_dirty = False
-        self.host_state_is_dirty = False
+        self._copy = DeviceCopy()
+
+    def _start(self, torch_class: Any, arguments: dict[str, Any]) -> None:
+        """Set up from a constructor's arguments: torch's go to torch's class, the added ones become attributes.
+
+        Those given explicitly may change after compiling, the others are constants.
+        """
+        Optimizer.__init__(self)
+        given = {name: value for name, value in arguments.items() if value is not None and name not in _OF_PYTHON}
+        torch_class.__init__(self, **{name: value for name, value in given.items() if name not in self._added})
+        for name, usual in self._added.items():
+            setattr(self, name, given.get(name, usual))
+        for name in self._added:
+            if name.endswith("accum_type"):
+                assert getattr(self, name) in _UPDATE_TYPES, "{} must be torch.float16 or torch.float32".format(name)
+        self.variable_attrs = VariableAttributes(list(given), [*self.defaults, "loss_scaling"])
+
+    def _add_to_groups(self, name: str, value: Any, usual: Any) -> None:
+        """Give each parameter group an attribute that torch's class lacks."""
+        self.defaults[name] = usual if value is None else value
+        for group in self.param_groups:
+            group.setdefault(name, self.defaults[name])
+        self.variable_attrs._allowed_attributes.append(name)
+        if value is not None:
+            self.variable_attrs.markAsVariable(name)
+
+    def _host_state(self) -> dict[str, Any]:
+        """The state as the host has it."""
+        shared = torch.optim.Optimizer.state_dict(self)
+        return dict(shared, ipu_state=self._copy.state, ipu_param=self._copy.attributes)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state, read from the device first when it is newer there (a model puts that in place)."""
-        return self.get_state_dict()
+        """The state, read from the device first when it is newer there."""
+        if self._fetch is not None:
+            self._fetch()
+        return self._host_state()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a state that a poptorch optimizer gave. Raises RuntimeError for another's."""
+        """Take a state that a poptorch optimizer gave; the device has it before its next run.
+
+        Raises RuntimeError for another's: nothing is taken of it then.
+        """
+        if not {"ipu_state", "ipu_param"} <= set(state):
+            raise RuntimeError(
+                "Only IPU optimizer states can be loaded onto the IPU."  # matched by poptorch's published test
+                " This one has no ipu_state and ipu_param: it is empty or an optimizer of torch saved it."
+            )
         torch.optim.Optimizer.load_state_dict(self, state)
-        self.set_state_dict(state)
-
-    def get_state_dict(self) -> dict[str, Any]:
-        """The host's copy of the state."""
-        return {**self._state_dict, **torch.optim.Optimizer.state_dict(self)}
-
-    def set_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the host's copy; the device takes it before its next run."""
-        if not state:
-            raise RuntimeError("Cannot load optimizer state dictionary because it is empty.")
-        if not ("ipu_state" in state and "ipu_param" in state):
-            raise RuntimeError("Only IPU optimizer states can be loaded onto the IPU.")
-        self._state_dict = state
-        self.ipu_state_is_dirty = True
-        self.host_state_is_dirty = False
-
-    def has_state(self) -> bool:
-        """Whether there is a device state."""
-        return self._state_dict.get("ipu_state") is not None and self._state_dict.get("ipu_param") is not None
-
-    def _extend(self, given: dict[str, Any], defaults: dict[str, Any]) -> None:
-        """Set the attributes that torch's class lacks; those given explicitly may change after compiling."""
-        for name, default in defaults.items():
-            value = default if given.get(name) is None else given[name]
-            if name.endswith("accum_type"):
-                assert value in _ACCUMULATOR_TYPES, "Accumulation types must be either torch.float32 or torch.float16"
-            setattr(self, name, value)
-        variables = [name for name, value in given.items() if value is not None]
-        allowed = [*self.defaults, *self._child_vars]
-        self.variable_attrs = VariableAttributes(variables, allowed)
+        self._copy = DeviceCopy(state["ipu_state"], state["ipu_param"])
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = torch.optim.Optimizer.__getstate__(self)
-        for name in ("variable_attrs", "_state_dict", *self._child_only):
-            if name in self.__dict__:
-                state[name] = self.__dict__[name]
-        state["ipu_state_is_dirty"] = self.has_state()
-        state["host_state_is_dirty"] = False
-        return state
-
-
-def _given(scope: dict[str, Any], child_only: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The arguments of a constructor, and those of them that torch's constructor takes."""
-    given = {name: value for name, value in scope.items() if name not in ("self", "__class__")}
-    parent = {name: value for name, value in given.items() if value is not None and name not in child_only}
-    return given, parent
+        """What copies and pickles have: all but the model that trains with this optimizer."""
+        kept = {name: value for name, value in vars(self).items() if name in ("variable_attrs", *self._added)}
+        copied = DeviceCopy(self._copy.state, self._copy.attributes)
+        return {**torch.optim.Optimizer.__getstate__(self), **kept, "_copy": copied}
 
 
 _MOMENTA = {
@@ -123,16 +142,14 @@ _MOMENTA = {
 class SGD(Optimizer, torch.optim.SGD):
     """Stochastic gradient descent; ``use_combined_accum`` lets gradient and velocity share one tensor."""
 
-    _child_vars = ("loss_scaling",)
-    _child_only = (
-        "loss_scaling",
-        "velocity_scaling",
-        "use_combined_accum",
-        "accum_type",
-        "velocity_accum_type",
-        "max_grad_norm",
-    )
-    _group_vars = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "velocity_scaling")
+    _added: ClassVar[dict[str, Any]] = {
+        "loss_scaling": 1.0,
+        "use_combined_accum": False,
+        "accum_type": torch.float32,
+        "velocity_accum_type": torch.float32,
+        "max_grad_norm": math.inf,
+    }
+    _per_group = ("lr", "momentum", "dampening", "weight_decay", "nesterov", "velocity_scaling")
 
     def __init__(
         self,
@@ -152,37 +169,20 @@ class SGD(Optimizer, torch.optim.SGD):
         velocity_accum_type: Optional[torch.dtype] = None,
         max_grad_norm: Optional[float] = None,
     ) -> None:
-        given, parent = _given(locals(), SGD._child_only)
-        Optimizer.__init__(self)
-        torch.optim.SGD.__init__(self, **parent)
+        arguments = dict(locals())
+        del arguments["velocity_scaling"]
+        self._start(torch.optim.SGD, arguments)
         if use_combined_accum:
-            velocity_scaling = 1.0 if velocity_scaling is None else velocity_scaling
-            self.defaults["velocity_scaling"] = velocity_scaling
-            for group in self.param_groups:
-                group.setdefault("velocity_scaling", velocity_scaling)
+            self._add_to_groups("velocity_scaling", velocity_scaling, usual=1.0)
         elif velocity_scaling is not None:
-            logger.warning(
-                "velocity_scaling value ignored when using the separate variant (use_combined_accum=False). In "
-                "future, this will lead to an error. Please update your code."
-            )
-        self._extend(
-            given,
-            {
-                "loss_scaling": 1.0,
-                "use_combined_accum": False,
-                "accum_type": torch.float32,
-                "velocity_accum_type": torch.float32,
-                "max_grad_norm": math.inf,
-            },
-        )
+            logger.warning("velocity_scaling=%s has no effect: it goes with use_combined_accum=True", velocity_scaling)
 
 
 class Adam(Optimizer, torch.optim.Adam):
     """Adam with the weight decay in the gradient."""
 
-    _child_vars = ("loss_scaling",)
-    _child_only = (*_MOMENTA, "max_grad_norm")
-    _group_vars = ("lr", "betas", "eps", "weight_decay", "amsgrad")
+    _added: ClassVar[dict[str, Any]] = {**_MOMENTA, "max_grad_norm": math.inf}
+    _per_group = ("lr", "betas", "eps", "weight_decay", "amsgrad")
 
     def __init__(
         self,
@@ -203,18 +203,14 @@ class Adam(Optimizer, torch.optim.Adam):
         second_order_momentum_accum_type: Optional[torch.dtype] = None,
         max_grad_norm: Optional[float] = None,
     ) -> None:
-        given, parent = _given(locals(), Adam._child_only)
-        Optimizer.__init__(self)
-        torch.optim.Adam.__init__(self, **parent)
-        self._extend(given, {**_MOMENTA, "max_grad_norm": math.inf})
+        self._start(torch.optim.Adam, dict(locals()))
 
 
 class AdamW(Optimizer, torch.optim.AdamW):
     """Adam with decoupled weight decay. For ``bias_correction`` see ``updates.BIAS_CORRECTION_SWITCH``."""
 
-    _child_vars = ("loss_scaling",)
-    _child_only = (*_MOMENTA, "bias_correction", "max_grad_norm")
-    _group_vars = ("lr", "betas", "weight_decay", "eps", "amsgrad")
+    _added: ClassVar[dict[str, Any]] = {**_MOMENTA, "bias_correction": True, "max_grad_norm": math.inf}
+    _per_group = ("lr", "betas", "weight_decay", "eps", "amsgrad")
 
     def __init__(
         self,
@@ -236,18 +232,14 @@ class AdamW(Optimizer, torch.optim.AdamW):
         second_order_momentum_accum_type: Optional[torch.dtype] = None,
         max_grad_norm: Optional[float] = None,
     ) -> None:
-        given, parent = _given(locals(), AdamW._child_only)
-        Optimizer.__init__(self)
-        torch.optim.AdamW.__init__(self, **parent)
-        self._extend(given, {**_MOMENTA, "bias_correction": True, "max_grad_norm": math.inf})
+        self._start(torch.optim.AdamW, dict(locals()))
 
 
 class RMSprop(Optimizer, torch.optim.RMSprop):
     """RMSprop; ``use_tf_variant`` puts epsilon within the root."""
 
-    _child_vars = ("loss_scaling",)
-    _child_only = (*_MOMENTA, "use_tf_variant")
-    _group_vars = ("lr", "momentum", "weight_decay", "alpha", "eps", "centered")
+    _added: ClassVar[dict[str, Any]] = {**_MOMENTA, "use_tf_variant": False}
+    _per_group = ("lr", "momentum", "weight_decay", "alpha", "eps", "centered")
 
     def __init__(
         self,
@@ -267,18 +259,30 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
         second_order_momentum_accum_type: Optional[torch.dtype] = None,
         use_tf_variant: Optional[bool] = None,
     ) -> None:
-        given, parent = _given(locals(), RMSprop._child_only)
-        Optimizer.__init__(self)
-        torch.optim.RMSprop.__init__(self, **parent)
-        self._extend(given, {**_MOMENTA, "use_tf_variant": False})
+        self._start(torch.optim.RMSprop, dict(locals()))
 
 
-class LAMB(Optimizer, torch.optim.Optimizer):
+class _LambGroups(torch.optim.Optimizer):
+    """Parameter groups with LAMB's attributes, in the place of the class that torch does not have."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        max_weight_norm: float = 65500.0,
+    ) -> None:
+        attributes = {"lr": lr, "betas": betas, "eps": eps}
+        super().__init__(params, {**attributes, "weight_decay": weight_decay, "max_weight_norm": max_weight_norm})
+
+
+class LAMB(Optimizer, _LambGroups):
     """Layer-wise adaptive moments for large batches."""
 
-    _child_vars = ("loss_scaling",)
-    _child_only = (*_MOMENTA, "bias_correction")
-    _group_vars = ("lr", "weight_decay", "betas", "eps", "max_weight_norm")
+    _added: ClassVar[dict[str, Any]] = {**_MOMENTA, "bias_correction": True}
+    _per_group = ("lr", "weight_decay", "betas", "eps", "max_weight_norm")
 
     def __init__(
         self,
@@ -294,18 +298,7 @@ class LAMB(Optimizer, torch.optim.Optimizer):
         first_order_momentum_accum_type: Optional[torch.dtype] = None,
         second_order_momentum_accum_type: Optional[torch.dtype] = None,
     ) -> None:
-        given, _ = _given(locals(), ())
-        defaults = {
-            "lr": 1e-3 if lr is None else lr,
-            "betas": (0.9, 0.999) if betas is None else betas,
-            "eps": 1e-8 if eps is None else eps,
-            "weight_decay": 0.01 if weight_decay is None else weight_decay,
-            "max_weight_norm": 65500.0 if max_weight_norm is None else max_weight_norm,
-        }
-        Optimizer.__init__(self)
-        torch.optim.Optimizer.__init__(self, params, defaults)
-        self.max_weight_norm = defaults["max_weight_norm"]
-        self._extend(given, {**_MOMENTA, "bias_correction": True})
+        self._start(_LambGroups, dict(locals()))
 
     @torch.no_grad()
     def step(self, closure: Optional[Callable[[], float]] = None) -> Optional[float]:
@@ -328,7 +321,7 @@ class LAMB(Optimizer, torch.optim.Optimizer):
         scale2 = 1 - beta2 ** state["step"] if self.bias_correction else 1.0
         root = state["exp_avg_sq"].sqrt() / math.sqrt(scale2) + group["eps"]
         change = state["exp_avg"] / scale1 / root + group["weight_decay"] * parameter
-        weight_norm = parameter.norm().clamp(max=self.max_weight_norm)
+        weight_norm = parameter.norm().clamp(max=group["max_weight_norm"])
         change_norm = change.norm()
         trust = 1.0 if weight_norm == 0 or change_norm == 0 else float(weight_norm / change_norm)
         parameter.add_(change, alpha=-group["lr"] * trust)

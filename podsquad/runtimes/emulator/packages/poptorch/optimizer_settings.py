@@ -20,18 +20,24 @@ from ._logging import logger
 from .enums import MeanReductionStrategy
 
 
-class OptimizerKind(enum.IntEnum):
-    """The updates that a device knows."""
+class Update(enum.Enum):
+    """The updates that a device knows; the value is the name in log lines."""
 
-    SGD1 = 0
-    SGD2 = 1
-    ADAM = 2
-    ADAMW = 3
-    ADAMW_NO_BIAS = 4
-    RMSPROP = 5
-    RMSPROP_CENTERED = 6
-    LAMB = 7
-    LAMB_NO_BIAS = 8
+    SGD = "SGD"
+    ADAM = "ADAM"
+    ADAMW = "ADAMW"
+    RMSPROP = "RMSPROP"
+    LAMB = "LAMB"
+
+
+class Variant(NamedTuple):
+    """An update, and which of its forms: ``corrects_bias`` is what the optimizer's argument says."""
+
+    update: Update
+    shares_accumulator: bool = False  # SGD: gradient and velocity in one tensor
+    centered: bool = False  # RMSprop
+    tf_order: bool = False  # RMSprop: epsilon within the root
+    corrects_bias: bool = True  # AdamW, LAMB
 
 
 class Attribute(NamedTuple):
@@ -45,12 +51,11 @@ class Attribute(NamedTuple):
 class OptimizerSettings:
     """All that a device takes from an optimizer. ``groups`` are its parameter groups, in order."""
 
-    kind: OptimizerKind
+    variant: Variant
     accumulator: torch.dtype
     first_moment: torch.dtype
     second_moment: torch.dtype
     max_grad_norm: float
-    use_tf_variant: bool
     loss_scaling: Attribute
     defaults: dict[str, Attribute]
     groups: tuple[dict[str, Attribute], ...]
@@ -58,17 +63,15 @@ class OptimizerSettings:
 
 CAMEL = {"lr": "learningRate", "weight_decay": "weightDecay", "max_weight_norm": "maxWeightNorm"}
 
-_CLASSES: dict[OptimizerKind, type[optim.Optimizer]] = {
-    OptimizerKind.SGD1: optim.SGD,
-    OptimizerKind.SGD2: optim.SGD,
-    OptimizerKind.ADAM: optim.Adam,
-    OptimizerKind.ADAMW: optim.AdamW,
-    OptimizerKind.ADAMW_NO_BIAS: optim.AdamW,
-    OptimizerKind.RMSPROP: optim.RMSprop,
-    OptimizerKind.RMSPROP_CENTERED: optim.RMSprop,
-    OptimizerKind.LAMB: optim.LAMB,
-    OptimizerKind.LAMB_NO_BIAS: optim.LAMB,
-}
+# In this order: torch made its AdamW a subclass of its Adam. With torch's class, poptorch's that adds to it.
+_CLASSES: tuple[tuple[Any, Update, type[optim.Optimizer]], ...] = (
+    (torch.optim.SGD, Update.SGD, optim.SGD),
+    (torch.optim.AdamW, Update.ADAMW, optim.AdamW),
+    (torch.optim.Adam, Update.ADAM, optim.Adam),
+    (torch.optim.RMSprop, Update.RMSPROP, optim.RMSprop),
+    (optim.LAMB, Update.LAMB, optim.LAMB),
+)
+_PER_GROUP = {update: ours._per_group for _, update, ours in _CLASSES}
 
 # The values that torch's and poptorch's optimizers have by default: equal to them, an attribute is constant.
 _CONSTANT_WHEN = {
@@ -80,41 +83,31 @@ _CONSTANT_WHEN = {
     "max_weight_norm": 65500.0,
 }
 _ALWAYS_CONSTANT = ("alpha", "nesterov")
+_NOT_SETTINGS = ("defaults", "state", "param_groups", "variable_attrs")  # of an optimizer's attributes
 
 
-def kind_of(optimizer: torch.optim.Optimizer) -> OptimizerKind:
-    """The device's update for an optimizer. Raises AssertionError for one that it lacks.
-
-    AdamW is asked for first: torch made it a subclass of its Adam.
-    """
-    known = isinstance(optimizer, torch.optim.Optimizer)
-    direct = {torch.optim.Optimizer, optim.Optimizer} & set(type(optimizer).__bases__)
-    if known and not direct and type(optimizer) is not torch.optim.AdamW:
+def variant_of(optimizer: torch.optim.Optimizer) -> Variant:
+    """The device's update for an optimizer. Raises AssertionError for one that it lacks."""
+    found = [(torchs, update, ours) for torchs, update, ours in _CLASSES if isinstance(optimizer, torchs)]
+    assert found, "the device has no update for {}: it has those of {}".format(
+        type(optimizer).__name__, ", ".join(ours.__name__ for _, _, ours in _CLASSES)
+    )
+    torchs, update, ours = found[0]
+    if type(optimizer) not in (torchs, ours):
+        # The first sentence is matched by poptorch's published test.
         logger.warning(
-            "Optimizer `%s` subclassed from classes in poptorch.optim or torch.optim are unlikely to behave as "
-            "intended. Poptorch does not run Python optimizer code directly; but instead uses IPU native optimisers "
-            "implemented in PopART.",
+            "Poptorch does not run Python optimizer code directly: %s is taken as the %s that it derives from",
             type(optimizer).__name__,
+            ours.__name__,
         )
-    if isinstance(optimizer, torch.optim.SGD):
-        return OptimizerKind.SGD1 if getattr(optimizer, "use_combined_accum", False) else OptimizerKind.SGD2
-    if isinstance(optimizer, torch.optim.AdamW):
-        corrected = getattr(optimizer, "bias_correction", True)
-        return OptimizerKind.ADAMW if corrected else OptimizerKind.ADAMW_NO_BIAS
-    if isinstance(optimizer, torch.optim.Adam):
-        return OptimizerKind.ADAM
-    if isinstance(optimizer, torch.optim.RMSprop):
-        centered = optimizer.param_groups[0]["centered"]
-        for number, group in enumerate(optimizer.param_groups):
-            assert group["centered"] == centered, (
-                "All parameter groups must have the same value for the 'centered' attribute (Group 0: {} / Group {}: "
-                "{})".format(centered, number, group["centered"])
-            )
-        return OptimizerKind.RMSPROP_CENTERED if centered else OptimizerKind.RMSPROP
-    if isinstance(optimizer, optim.LAMB):
-        return OptimizerKind.LAMB if optimizer.bias_correction else OptimizerKind.LAMB_NO_BIAS
-    raise AssertionError(
-        "Unsupported optimizer type. Types supported {}".format(", ".join(str(kind) for kind in OptimizerKind))
+    centered = {bool(group.get("centered", False)) for group in optimizer.param_groups}
+    assert len(centered) == 1, "RMSprop is centered in some parameter groups and not in others: make them alike"
+    return Variant(
+        update,
+        shares_accumulator=bool(getattr(optimizer, "use_combined_accum", False)),
+        centered=centered.pop(),
+        tf_order=bool(getattr(optimizer, "use_tf_variant", False)),
+        corrects_bias=bool(getattr(optimizer, "bias_correction", True)),
     )
 
 
@@ -122,31 +115,24 @@ class AttributeTracker:
     """Remembers the attributes of the first optimizer; later ones' extra attributes are ignored, and told of once."""
 
     def __init__(self, relaxed: bool) -> None:
-        self._log = logger.debug if relaxed else logger.warning
-        self._seen: dict[str, list[str]] = {}
+        self._tell = logger.debug if relaxed else logger.warning
+        self._first: Optional[dict[str, set[str]]] = None
         self._told: set[str] = set()
-        self._recording = True
 
-    def check(self, optimizer: torch.optim.Optimizer, kind: OptimizerKind) -> None:
+    def check(self, optimizer: torch.optim.Optimizer, update: Update) -> None:
         """Compare an optimizer with the first one."""
-        hidden = ("defaults", "state", "param_groups", "variable_attrs")
-        self._compare("group", list(optimizer.defaults), "default group variable", kind)
-        self._compare("optimizer", [n for n in vars(optimizer) if n not in hidden], "optimizer attribute", kind)
-        for number, group in enumerate(optimizer.param_groups):
-            names = [name for name in group if name != "params"]
-            self._compare("group", names, "group {} attribute".format(number), kind)
-        self._recording = False
-
-    def _compare(self, place: str, names: list[str], what: str, kind: OptimizerKind) -> None:
-        seen = self._seen.setdefault(place, [])
-        extra = [name for name in names if name not in seen]
-        if self._recording:
-            seen.extend(extra)
-        elif extra:
-            message = "Ignoring unexpected {} in {} optimizer: {}".format(what, kind.name, extra)
-            if message not in self._told:
-                self._log(message)
-                self._told.add(message)
+        groups = [set(group) - {"params"} for group in optimizer.param_groups]
+        own = {name for name in vars(optimizer) if not name.startswith("_")} - set(_NOT_SETTINGS)
+        if self._first is None:
+            self._first = {"optimizer": own, "group": set(optimizer.defaults).union(*groups)}
+        extra = [("default group variable", set(optimizer.defaults) - self._first["group"])]
+        extra.append(("optimizer attribute", own - self._first["optimizer"]))
+        extra += [("group {} attribute".format(n), names - self._first["group"]) for n, names in enumerate(groups)]
+        for what, names in extra:
+            line = "Ignoring unexpected {} of {}: {}".format(what, update.value, sorted(names))
+            if names and line not in self._told:
+                self._told.add(line)
+                self._tell(line)
 
 
 def read(
@@ -156,92 +142,92 @@ def read(
 
     A float16 accumulator switches the options' mean to a running one; that is refused once compiled.
     """
-    kind = kind_of(optimizer)
+    variant = variant_of(optimizer)
     variable = getattr(optimizer, "variable_attrs", None)
     accumulator = _half_or_float(optimizer, "accum_type")
-    if accumulator == torch.float16 and not getattr(optimizer, "use_combined_accum", False):
+    if accumulator == torch.float16 and not variant.shares_accumulator:
         _switch_to_running_mean(options, compiled)
-    automatic_scaling = bool(options._Popart.options.get("automaticLossScalingSettings.enabled", False))
-    if variable is not None and automatic_scaling:
-        variable.markAsVariable("loss_scaling")
+    automatic = bool(options._Popart.options.get("automaticLossScalingSettings.enabled", False))
     scaling = float(getattr(optimizer, "loss_scaling", 1.0))
-    if variable is not None:
-        scaling_constant = variable.isConstant("loss_scaling")
+    if variable is None:
+        scaling_is_constant = scaling == 1.0 and not automatic
     else:
-        scaling_constant = scaling == 1.0 and not automatic_scaling
-    norm = float(getattr(optimizer, "max_grad_norm", math.inf))
-    first = "velocity_accum_type" if kind in (OptimizerKind.SGD1, OptimizerKind.SGD2) else None
-    tracker.check(optimizer, kind)
+        if automatic:
+            variable.markAsVariable("loss_scaling")
+        scaling_is_constant = variable.isConstant("loss_scaling")
+    first = "velocity_accum_type" if variant.update == Update.SGD else "first_order_momentum_accum_type"
+    tracker.check(optimizer, variant.update)
     return OptimizerSettings(
-        kind=kind,
+        variant=variant,
         accumulator=accumulator,
-        first_moment=_half_or_float(optimizer, first or "first_order_momentum_accum_type"),
+        first_moment=_half_or_float(optimizer, first),
         second_moment=_half_or_float(optimizer, "second_order_momentum_accum_type"),
-        max_grad_norm=norm,
-        use_tf_variant=bool(getattr(optimizer, "use_tf_variant", False)),
-        loss_scaling=Attribute(scaling, scaling_constant),
-        defaults=_attributes(optimizer.defaults, kind, variable),
-        groups=tuple(_attributes(group, kind, variable) for group in optimizer.param_groups),
+        max_grad_norm=float(getattr(optimizer, "max_grad_norm", math.inf)),
+        loss_scaling=Attribute(scaling, scaling_is_constant),
+        defaults=_attributes(optimizer.defaults, variant, variable),
+        groups=tuple(_attributes(group, variant, variable) for group in optimizer.param_groups),
     )
 
 
 def _half_or_float(optimizer: Any, name: str) -> torch.dtype:
     dtype = getattr(optimizer, name, torch.float32)
-    if dtype not in (torch.float16, torch.float32):
-        raise ValueError("{} must be set to either torch.float16 or torch.float32 not {}".format(name, dtype))
-    return dtype
+    if dtype in (torch.float16, torch.float32):
+        return dtype
+    raise ValueError("{} is {}: the device keeps it as torch.float16 or torch.float32".format(name, dtype))
 
 
 def _switch_to_running_mean(options: Any, compiled: bool) -> None:
-    if not compiled:
-        options._unfreeze()
-        options.Training.setMeanAccumulationAndReplicationReductionStrategy(MeanReductionStrategy.Running)
-        options._freeze()
-    elif options.Training.meanAccumulationAndReplicationReductionStrategy != MeanReductionStrategy.Running:
+    if options.Training.meanAccumulationAndReplicationReductionStrategy == MeanReductionStrategy.Running:
+        return
+    if compiled:
         raise ValueError(
-            "Invalid optimizer: the new optimizer would require changing "
-            "options.Training.meanAccumulationAndReplicationReductionStrategy to "
-            "poptorch.MeanReductionStrategy.Running but the executable is already compiled."
+            "accum_type=torch.float16 needs MeanReductionStrategy.Running, and the executable is already compiled "
+            "with another: choose that strategy, or this optimizer, before the first call"
         )
+    options.seal(False)
+    options.Training.setMeanAccumulationAndReplicationReductionStrategy(MeanReductionStrategy.Running)
+    options.seal()
 
 
 def _attributes(
-    group: dict[str, Any], kind: OptimizerKind, variable: Optional[optim.VariableAttributes]
+    group: dict[str, Any], variant: Variant, variable: Optional[optim.VariableAttributes]
 ) -> dict[str, Attribute]:
     if group.get("amsgrad"):
-        raise ValueError("Only non-amsgrad Adam/AdamW optimizers are supported.")
+        raise ValueError("the device has no AMSGrad: leave amsgrad at False")
     found: dict[str, Attribute] = {}
-    for name in _CLASSES[kind]._group_vars:
-        if name in ("amsgrad", "centered") or (name == "velocity_scaling" and kind == OptimizerKind.SGD2):
+    for name in _PER_GROUP[variant.update]:
+        if name in ("amsgrad", "centered"):
+            continue  # the form of the update, not a number
+        if name == "velocity_scaling" and not variant.shares_accumulator:
             continue  # a separate velocity is scaled as the loss is
         if name == "betas":
-            found.update(_betas(group["betas"], variable))
+            constant = variable is None or variable.isConstant("betas")
+            for number, beta in zip(("beta1", "beta2"), _pair(group["betas"])):
+                found[number] = Attribute(_number(number, beta), constant)
             continue
         value = group.get(name, 1.0 if name == "velocity_scaling" else None)
-        assert value is not None, "Mandatory attribute {} not found in optimizer group".format(name)
-        assert isinstance(value, numbers.Number), "Expected a number for {} but got {} instead".format(name, value)
-        found[name] = Attribute(float(value), _is_constant(name, value, kind, variable))  # type: ignore[arg-type]
+        found[name] = Attribute(_number(name, value), _is_constant(name, value, variant, variable))
     return found
 
 
-def _betas(betas: Any, variable: Optional[optim.VariableAttributes]) -> dict[str, Attribute]:
-    assert isinstance(betas, tuple) and len(betas) == 2, "Expected a pair for betas but got {} instead".format(betas)
-    for position, beta in enumerate(betas):
-        assert isinstance(beta, numbers.Number), "Expected a number for betas[{}] but got {} instead".format(
-            position, beta
-        )
-    constant = variable.isConstant("betas") if variable is not None else True
-    return {"beta1": Attribute(float(betas[0]), constant), "beta2": Attribute(float(betas[1]), constant)}
+def _pair(betas: Any) -> tuple[Any, Any]:
+    assert isinstance(betas, tuple) and len(betas) == 2, "betas must be a tuple of two numbers, not {!r}".format(betas)
+    return betas
 
 
-def _is_constant(name: str, value: Any, kind: OptimizerKind, variable: Optional[optim.VariableAttributes]) -> bool:
+def _number(name: str, value: Any) -> float:
+    assert isinstance(value, numbers.Real), "{} must be a number in every parameter group, not {!r}".format(name, value)
+    return float(value)
+
+
+def _is_constant(name: str, value: Any, variant: Variant, variable: Optional[optim.VariableAttributes]) -> bool:
     if variable is not None:
         return variable.isConstant(name)
     if name == "lr":
         return False
     if name in _ALWAYS_CONSTANT:
         return True
-    usual = 0.01 if name == "weight_decay" and kind == OptimizerKind.ADAMW else _CONSTANT_WHEN[name]
+    usual = 0.01 if name == "weight_decay" and variant.update == Update.ADAMW else _CONSTANT_WHEN[name]
     return bool(value == usual)
 
 
@@ -253,12 +239,12 @@ def describe(settings: OptimizerSettings) -> list[tuple[str, str]]:
     for name, group in [("defaultVelocityScaling", graph), *[("velocityScaling", group) for group in groups]]:
         if "velocity_scaling" in group:
             group["velocityScaling"] = group.pop("velocity_scaling")
-        if settings.kind == OptimizerKind.SGD2:
+        if settings.variant.update == Update.SGD and not settings.variant.shares_accumulator:
             group[name] = scaling
     types = "accumType={}, firstOrderMomentumAccumType={}, secondOrderMomentumAccumType={}".format(
         *[str(dtype).split(".")[1] for dtype in (settings.accumulator, settings.first_moment, settings.second_moment)]
     )
-    kind = settings.kind.name.split("_")[0].rstrip("12")
+    kind = settings.variant.update.value
     said = [("graph", "{}, {}, {}".format(kind, _listed({**graph, "lossScaling": scaling}), types))]
     for number, group in enumerate(groups):
         said.append(("group {}".format(number), "{}, {}".format(kind, _listed(group))))

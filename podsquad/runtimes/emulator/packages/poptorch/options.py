@@ -13,95 +13,148 @@ from . import enums, option_files
 from ._logging import logger
 from .option_files import ConfigFileError  # noqa: F401  (user programs name it poptorch.options.ConfigFileError)
 from .option_groups import (
-    _UINT64_MAX,
     DistributedOptions,
     JitOptions,
-    PopartOptions,
     PrecisionOptions,
     TensorLocationOptions,
     TrainingOptions,
 )
-from .options_base import OptionsDict
+from .option_kit import CompilerOptions, Group, Setter, need
 from .progress import ProgressBar
 from .stages import ExecutionStrategy, PipelinedExecution
 
 _DistributedOptions = DistributedOptions  # popdist derives from it by this name
 
-_DEFAULT_LOCATION_EXCLUDES = ["install/poptorch", "site-packages/torch", "site-packages/poptorch"]
+_NO_LIMIT = 2**64 - 1  # the largest number that the compiler's own type holds
+_SYNTHETIC_DATA = 2  # PopART's mode of random data
+_PROFILING = ("debug.allowOutOfMemory", "autoReport.directory", "autoReport.all")
 
 
-class Options(OptionsDict):
+def _group(name: str, doc: str) -> Any:
+    return property(lambda self: vars(self)[name], doc=doc)
+
+
+class Options(Group):
     """The options of a model. Each setter checks its argument and returns the options, so that calls chain.
 
     POPTORCH_CACHE_DIR switches the executable cache on; POPTORCH_DEFAULT_OPTIONS holds defaults as JSON.
     """
 
+    TensorLocations = _group("_locations", "Where tensors live.")
+    Distributed = _group("_processes", "Which process of how many this is.")
+    Jit = _group("_tracing", "Old tracing options.")
+    Precision = _group("_precision", "Number formats.")
+    Training = _group("_reduction", "Accumulation and reduction of gradients.")
+    _Popart = _popart = _group("_compiler", "The compiler's session options: both names are in use.")
+
+    deviceIterations = Setter("Run so many steps per call.", "device_iterations", initial=1)
+    replicationFactor = Setter("Run so many copies of the model on their own data.", "replication_factor", initial=1)
+    broadcastBuffers = Setter(
+        "Keep buffers the same on all replicas; otherwise their first dimension is the replica's.",
+        "broadcast_buffers",
+        usual=True,
+        initial=True,
+    )
+    autoRoundNumIPUs = Setter(
+        "Take the next power of two when a model needs another number of IPUs.",
+        "auto_round_num_ipus",
+        usual=True,
+        initial=False,
+    )
+    connectionType = Setter(
+        "Say when a device is attached.",
+        "connection_type",
+        enums.ConnectionType,
+        keep=int,
+        initial=int(enums.ConnectionType.Always),
+    )
+    syncPattern = Setter(
+        "Say how IPUs wait for one another.",
+        "sync_pattern",
+        enums.SyncPattern,
+        keep=int,
+        initial=int(enums.SyncPattern.Full),
+    )
+    useIpuId = Setter("Ask for one device by its number.", "ipu_id", int)
+    useIpuModel = Setter("Ask for Poplar's own model of an IPU; the emulator stands in for that too.", "use_model")
+    logDir = Setter("Set where logs go.", "log_dir", initial=".")
+    modelName = Setter("Name the model in reports.", "name", key="model_name")
+    maxRepeatLogs = Setter(
+        "Limit equal log lines; None is no limit.",
+        "max_lines",
+        key="max_repeat_logs",
+        keep=lambda lines: _NO_LIMIT if lines is None else lines,
+        initial=4,
+    )
+    setExecutionStrategy = Setter(
+        "Choose pipelined, sharded or phased execution.", "strategy", ExecutionStrategy, place="host"
+    )
+    showCompilationProgressBar = Setter(
+        "Show a progress bar while compiling.", "show", usual=True, initial=True, place="host"
+    )
+    relaxOptimizerAttributesChecks = Setter(
+        "Tell of ignored optimizer attributes at debug level only.", "relax", usual=True, initial=False, place="host"
+    )
+    sourceLocationExcludes = Setter(
+        "Replace the path fragments that source locations skip; the emulator has no such locations.",
+        "excludes",
+        initial=[],
+        place="host",
+    )
+    enableStableNorm = Setter(
+        "Compute variances in two passes; the emulator always does.",
+        "enabled",
+        key="enableStableNorm",
+        place="compiler",
+    )
+    enableSyntheticData = Setter(
+        "Feed random data instead of the host's; of no effect here.",
+        "enabled",
+        key="syntheticDataMode",
+        keep=lambda enabled: _SYNTHETIC_DATA if enabled else 0,
+        place="compiler",
+    )
+    logCycleCount = Setter(
+        "Count the device's cycles; there are none here.",
+        "log_cycle_count",
+        key="instrumentWithHardwareCycleCounter",
+        place="compiler",
+    )
+    updatableNamedBuffers = Setter(
+        "Name buffers that ``copyNamedBuffersToDevice`` may change.",
+        "buffers",
+        key="updatableNamedBuffers",
+        place="compiler",
+    )
+
     def __init__(self) -> None:
-        popart = PopartOptions()
-        self.__dict__.update(
-            _jit=JitOptions(),
-            _popart=popart,
-            _graphProcessing=PrecisionOptions(popart),
-            _training=TrainingOptions(popart),
-            _distributed=DistributedOptions(),
-            _tensor_locations=TensorLocationOptions(),
-            _execution_strategy=PipelinedExecution(),
-            _source_location_excludes=list(_DEFAULT_LOCATION_EXCLUDES),
-            _progress_bar=ProgressBar(),
-            _relax_optimizer_checks=False,
-            _show_compilation_progress_bar=True,
-            _module_namescope_enabled=True,
-        )
+        compiler = CompilerOptions()
         super().__init__(
-            replication_factor=1,
+            compiler,
             input_group_size=1,
             input_cgt=enums.CommGroupType.Consecutive,
-            broadcast_buffers=True,
-            device_iterations=1,
-            log_dir=".",
-            max_repeat_logs=4,
-            auto_round_num_ipus=False,
             anchored_tensors={},
-            output_mode=enums.OutputMode.Default.value,
+            output_mode=int(enums.OutputMode.Default),
             output_return_period=1,
-            connection_type=enums.ConnectionType.Always.value,
-            sync_pattern=enums.SyncPattern.Full.value,
             available_memory_proportion={},
         )
-        cache = os.environ.get("POPTORCH_CACHE_DIR", "")
-        if cache:
-            logger.info("POPTORCH_CACHE_DIR is set: setting cache path to %s", cache)
-            self.enableExecutableCaching(cache)
+        vars(self).update(
+            _locations=TensorLocationOptions(),
+            _processes=DistributedOptions(),
+            _tracing=JitOptions(),
+            _precision=PrecisionOptions(compiler),
+            _reduction=TrainingOptions(compiler),
+            _progress=ProgressBar(),
+        )
+        self._host["strategy"] = PipelinedExecution()
+        if os.environ.get("POPTORCH_CACHE_DIR"):
+            logger.info("Executables are cached in %s, as POPTORCH_CACHE_DIR says", os.environ["POPTORCH_CACHE_DIR"])
+            self.enableExecutableCaching(os.environ["POPTORCH_CACHE_DIR"])
         self.from_json(os.environ.get("POPTORCH_DEFAULT_OPTIONS", "{}"))
 
     @property
-    def TensorLocations(self) -> TensorLocationOptions:
-        """Where tensors live."""
-        return self.__dict__["_tensor_locations"]
-
-    @property
-    def Distributed(self) -> DistributedOptions:
-        """Which process of how many this is."""
-        return self.__dict__["_distributed"]
-
-    @property
-    def Jit(self) -> JitOptions:
-        """Old tracing options."""
-        return self.__dict__["_jit"]
-
-    @property
-    def Precision(self) -> PrecisionOptions:
-        """Number formats."""
-        return self.__dict__["_graphProcessing"]
-
-    @property
-    def Training(self) -> TrainingOptions:
-        """Accumulation and reduction of gradients."""
-        return self.__dict__["_training"]
-
-    @property
-    def _Popart(self) -> PopartOptions:
-        return self.__dict__["_popart"]
+    def _execution_strategy(self) -> ExecutionStrategy:
+        return self._host["strategy"]
 
     def from_json(self, string: str) -> Options:
         """Call setters by JSON: ``{"Training.gradientAccumulation": 4, "outputMode": "OutputMode.All"}``."""
@@ -113,127 +166,54 @@ class Options(OptionsDict):
         option_files.apply_file(self, filepath)
         return self
 
-    def sourceLocationExcludes(self, excludes: list[str]) -> Options:
-        """Replace the path fragments that source locations skip."""
-        self._source_location_excludes = excludes
-        return self
-
     def appendToLocationExcludes(self, *excludes: str) -> Options:
         """Add path fragments that source locations skip."""
-        self._source_location_excludes = self._source_location_excludes + list(excludes)
-        return self
+        return self.sourceLocationExcludes([*self._host["excludes"], *excludes])
 
-    def showCompilationProgressBar(self, show: bool = True) -> Options:
-        """Show a progress bar while compiling."""
-        self._show_compilation_progress_bar = show
-        return self
-
-    def relaxOptimizerAttributesChecks(self, relax: bool = True) -> Options:
-        """Tell of ignored optimizer attributes at debug level only."""
-        self._relax_optimizer_checks = relax
-        return self
-
-    def autoRoundNumIPUs(self, auto_round_num_ipus: bool = True) -> Options:
-        """Take the next power of two when a model needs another number of IPUs."""
-        self.set(auto_round_num_ipus=auto_round_num_ipus)
-        return self
-
-    def deviceIterations(self, device_iterations: int) -> Options:
-        """Run so many steps per call."""
-        self.set(device_iterations=device_iterations)
-        return self
-
-    def setExecutionStrategy(self, strategy: ExecutionStrategy) -> Options:
-        """Choose pipelined, sharded or phased execution."""
-        assert isinstance(strategy, ExecutionStrategy)
-        self._execution_strategy = strategy
+    def disableModuleNamescope(self) -> Options:
+        """Leave module names out of the graph; the emulator's has none."""
+        self._need_open()
         return self
 
     def setAvailableMemoryProportion(self, available_memory_proportion: dict[str, float]) -> Options:
         """Limit temporary memory of products, ``{"IPU0": 0.5}``; of no effect on numbers."""
-        proportions = {}
-        for key, proportion in available_memory_proportion.items():
-            assert key.startswith("IPU"), (
-                'Available memory proportions are expected to be in a dictionary of {{"IPU0": 0.5}} where the 0 in '
-                "IPU is the index of the IPU. Invalid key: {}".format(key)
+        by_ipu = {}
+        for name, proportion in available_memory_proportion.items():
+            kind, number = name[:3], name[3:]
+            assert kind == "IPU" and number.isdigit(), (
+                "setAvailableMemoryProportion names IPUs by index, as IPU0 or IPU3; {!r} is no such name".format(name)
             )
-            proportions[int(key[3:])] = proportion
-        self.createOrSet(available_memory_proportion=proportions)
-        return self
-
-    def replicationFactor(self, replication_factor: int) -> Options:
-        """Run so many copies of the model on their own data."""
-        self.set(replication_factor=replication_factor)
+            by_ipu[int(number)] = proportion
+        self.set(available_memory_proportion=by_ipu)
         return self
 
     def inputReplicaGrouping(self, input_group_size: int, input_group_type: enums.CommGroupType) -> Options:
         """Let groups of replicas share their input. Raises ValueError when the size does not divide the replicas."""
-        if input_group_type == enums.CommGroupType.NoGrouping:
-            input_group_size, input_group_type = 1, enums.CommGroupType.Consecutive
-        if input_group_type == enums.CommGroupType.All:
-            raise ValueError("input_group_type cannot be All")
-        if self.replication_factor < input_group_size:
-            raise ValueError("input_group_size cannot be larger than replication_factor")
-        if self.replication_factor % input_group_size != 0:
-            raise ValueError("input_group_size must be a factor of replication_factor")
-        self.set(input_group_size=input_group_size, input_cgt=input_group_type)
-        return self
-
-    def broadcastBuffers(self, broadcast_buffers: bool = True) -> Options:
-        """Keep buffers the same on all replicas; otherwise their first dimension is the replica's."""
-        self.set(broadcast_buffers=broadcast_buffers)
-        return self
-
-    def logDir(self, log_dir: str) -> Options:
-        """Set where logs go."""
-        self.set(log_dir=log_dir)
-        return self
-
-    def maxRepeatLogs(self, max_lines: Optional[int]) -> Options:
-        """Limit equal log lines; None is no limit."""
-        self.set(max_repeat_logs=_UINT64_MAX if max_lines is None else max_lines)
-        return self
-
-    def modelName(self, name: str) -> Options:
-        """Name the model in reports."""
-        self.createOrSet(model_name=name)
+        size, kind = input_group_size, input_group_type
+        if kind == enums.CommGroupType.NoGrouping:
+            size, kind = 1, enums.CommGroupType.Consecutive
+        if kind == enums.CommGroupType.All:
+            raise ValueError("input groups are Consecutive or Orthogonal; with All every replica would read the same")
+        if size not in range(1, self.replication_factor + 1) or self.replication_factor % size:
+            raise ValueError(
+                "{} replicas do not fall into input groups of {}: choose a divisor, after replicationFactor".format(
+                    self.replication_factor, size
+                )
+            )
+        self.set(input_group_size=size, input_cgt=kind)
         return self
 
     def enableExecutableCaching(self, path: Optional[str]) -> Options:
         """Keep executables in a folder; None switches it off."""
+        self._compiler.set("enableEngineCaching", path is not None)
         if path is not None:
-            self._Popart.set("cachePath", path)
-        self._Popart.set("enableEngineCaching", path is not None)
-        return self
-
-    def useIpuModel(self, use_model: bool) -> Options:
-        """Ask for Poplar's own model of an IPU; the emulator stands in for that too."""
-        self.createOrSet(use_model=use_model)
-        return self
-
-    def connectionType(self, connection_type: enums.ConnectionType) -> Options:
-        """Say when a device is attached."""
-        assert isinstance(connection_type, enums.ConnectionType)
-        self.set(connection_type=connection_type.value)
-        return self
-
-    def syncPattern(self, sync_pattern: enums.SyncPattern) -> Options:
-        """Say how IPUs wait for one another."""
-        assert isinstance(sync_pattern, enums.SyncPattern)
-        self.set(sync_pattern=sync_pattern.value)
-        return self
-
-    def useIpuId(self, ipu_id: int) -> Options:
-        """Ask for one device by its number."""
-        assert isinstance(ipu_id, int)
-        self.createOrSet(ipu_id=ipu_id)
+            self._compiler.set("cachePath", path)
         return self
 
     def useOfflineIpuTarget(self, ipu_version: int = 2) -> Options:
         """Compile for a device that is not there; such a model cannot run."""
-        self.connectionType(enums.ConnectionType.Never)
-        self.createOrSet(ipu_version=ipu_version)
-        return self
+        self._put("group", "ipu_version", ipu_version)
+        return self.connectionType(enums.ConnectionType.Never)
 
     def anchorTensor(
         self,
@@ -244,18 +224,20 @@ class Options(OptionsDict):
     ) -> None:
         """Ask for a tensor within the graph. The emulator has that of the loss scaling alone; others are refused."""
         period = output_return_period if output_mode == enums.OutputMode.EveryN else 1
-        self.anchored_tensors[short_name] = [long_name, output_mode is None, output_mode, period]
+        follows_model = output_mode is None
+        self.set(
+            anchored_tensors={**self.anchored_tensors, short_name: [long_name, follows_model, output_mode, period]}
+        )
 
     def outputMode(self, output_mode: enums.OutputMode, output_return_period: Optional[int] = None) -> Options:
         """Choose which micro-batches' outputs come back; EveryN needs a period."""
-        assert isinstance(output_mode, enums.OutputMode)
+        need("outputMode", output_mode, enums.OutputMode)
+        period = output_return_period or 0
         if output_mode == enums.OutputMode.EveryN:
-            assert output_return_period and output_return_period > 0, (
-                "EveryN anchor must have output_return_period set to valid positive integer"
-            )
-        elif output_return_period:
-            logger.info("Anchor return period argument ignored with output_mode set to %s", output_mode)
-        self.set(output_mode=output_mode.value, output_return_period=output_return_period or 1)
+            assert period >= 1, "OutputMode.EveryN needs output_return_period, 1 or more: every how many-th comes back"
+        elif period:
+            logger.info("output_return_period=%d counts with OutputMode.EveryN alone, not %s", period, output_mode)
+        self.set(output_mode=int(output_mode), output_return_period=max(period, 1))
         return self
 
     def defaultOutputMode(self) -> bool:
@@ -264,69 +246,44 @@ class Options(OptionsDict):
 
     def randomSeed(self, random_seed: int) -> Options:
         """Seed the device's random numbers, and torch's own on the host."""
-        assert isinstance(random_seed, int)
+        need("randomSeed", random_seed, int)
+        self._put("group", "random_seed", random_seed)
         torch.manual_seed(random_seed)
-        self.createOrSet(random_seed=random_seed)
-        return self
-
-    def enableStableNorm(self, enabled: bool) -> Options:
-        """Compute variances in two passes; the emulator always does."""
-        self._Popart.set("enableStableNorm", enabled)
-        return self
-
-    def enableSyntheticData(self, enabled: bool) -> Options:
-        """Feed random data instead of the host's; of no effect here."""
-        self._Popart.set("syntheticDataMode", 2 if enabled else 0)
-        return self
-
-    def logCycleCount(self, log_cycle_count: bool) -> Options:
-        """Count the device's cycles; there are none here."""
-        self._Popart.set("instrumentWithHardwareCycleCounter", log_cycle_count)
         return self
 
     def enableProfiling(self, profile_dir: Optional[str] = None) -> Options:
         """Ask Poplar for reports; none are written here."""
-        overridden = ("debug.allowOutOfMemory", "autoReport.directory", "autoReport.all")
-        if any(name in os.environ.get("POPLAR_ENGINE_OPTIONS", "") for name in overridden):
-            logger.warning(
-                "Profiling setting overridden by environment variable. Check content of POPLAR_ENGINE_OPTIONS."
-            )
-        engine = self._Popart.options.get("engineOptions", {})
-        engine.update(
-            {"debug.allowOutOfMemory": "true", "autoReport.directory": profile_dir or ".", "autoReport.all": "true"}
-        )
-        self._Popart.setEngineOptions(engine)
-        return self
-
-    def disableModuleNamescope(self) -> Options:
-        """Leave module names out of the graph."""
-        self._module_namescope_enabled = False
-        return self
-
-    def updatableNamedBuffers(self, buffers: list[str]) -> Options:
-        """Name buffers that ``copyNamedBuffersToDevice`` may change."""
-        self._Popart.set("updatableNamedBuffers", buffers)
+        outer = os.environ.get("POPLAR_ENGINE_OPTIONS", "")
+        named = [name for name in _PROFILING if name in outer]
+        if named:
+            logger.warning("POPLAR_ENGINE_OPTIONS sets %s too, and wins over enableProfiling", ", ".join(named))
+        report = dict(zip(_PROFILING, ("true", profile_dir or ".", "true")))
+        self._compiler.setEngineOptions({**self._compiler.options.get("engineOptions", {}), **report})
         return self
 
     def toDict(self) -> dict[str, Any]:
-        """All options as one dictionary, compiler options at the top level. The output mode must be chosen."""
-        assert not self.defaultOutputMode(), "An output mode must be picked before serialisation"
-        out = self._execution_strategy.backendOptions()
-        out.update(self._Popart.options)
-        out = self.update(out)
-        for part in (self.Training, self.Distributed, self.TensorLocations):
-            out = part.update(out)
-        if self._show_compilation_progress_bar:
-            out["compilation_progress_bar_fn"] = self._progress_bar
-        return out
+        """All options as one dictionary, compiler options at the top level. Raises AssertionError for a name twice."""
+        assert not self.defaultOutputMode(), "outputMode comes first: what a model returns is part of its options"
+        parts = [
+            self._execution_strategy.compiler_options(),
+            self._compiler.options,
+            self._options,
+            *[group.toDict() for group in (self.Training, self.Distributed, self.TensorLocations)],
+        ]
+        everything: dict[str, Any] = {}
+        for part in parts:
+            twice = sorted(everything.keys() & part.keys())
+            assert not twice, "set twice, once by _Popart.set and once by a setter: {}".format(", ".join(twice))
+            everything.update(part)
+        if self._host["show"]:
+            everything["compilation_progress_bar_fn"] = self._progress
+        return everything
 
     def clone(self) -> Options:
-        """A copy that is not frozen."""
+        """A copy that is not sealed."""
         return copy.deepcopy(self)
 
     def __repr__(self) -> str:
-        groups = [name for name in dir(type(self)) if isinstance(getattr(type(self), name), property)]
-        values = ["{}={!r}".format(*item) for item in self._values.items()]
-        return "{}({})".format(
-            type(self).__name__, ", ".join(values + ["{}={}".format(name, getattr(self, name)) for name in groups])
-        )
+        groups = {name: getattr(self, name) for name in ("Training", "Precision", "Distributed", "TensorLocations")}
+        shown = {**self._options, **groups, "_Popart": self._compiler}
+        return "Options({})".format(", ".join("{}={!r}".format(name, value) for name, value in shown.items()))

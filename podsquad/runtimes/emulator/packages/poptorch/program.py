@@ -87,7 +87,7 @@ class Program:
         replica: int = 0,
     ) -> tuple[Any, context.Recording]:
         args, kwargs = self._compiled.with_tensors(tensors)
-        made = context.Recording(self._options._execution_strategy.manager(), streams, stream)
+        made = context.Recording(self._options._execution_strategy.placer(), streams, stream)
         with self._memory.swapped_in(weights, replica), context.recording(made), DeviceMath():
             outputs = self._model(*args, **kwargs)
         return outputs, made

@@ -1,53 +1,45 @@
 """Execution strategies: how blocks become stages, phases and IPUs.
 
-A strategy hands out a ``StageManager`` for each trace; the manager learns of every block that begins and keeps the
-order, so that the compiler can count IPUs and pipeline stages.
+A strategy is a plan: which block runs where. While a model is traced a ``Placer`` follows the plan, block by block as
+they begin, and keeps what it found, so that the compiler can count IPUs and pipeline stages.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional, Union
+from typing import Any, ClassVar, Iterable, Optional, Union
 
 from ._logging import logger
 from .enums import AutoStage, Liveness
+from .option_kit import need
+
+_NOWHERE = -1  # the number of a stage or phase that a strategy has not given
 
 
 class Stage:
-    """Blocks that run together; ``ipu`` says where."""
+    """Blocks that run together. ``number``, ``phase_number`` and ``on_ipu`` say when and where, once known."""
+
+    number = phase_number = _NOWHERE
+    on_ipu: Optional[int] = None
 
     def __init__(self, *block_ids: str) -> None:
-        assert all(isinstance(block, str) for block in block_ids), (
-            "Block IDs are supposed to be strings but got {}".format(block_ids)
-        )
-        self._blocks = block_ids
-        self._stage_id = -1
-        self._phase_id = -1
-        self._ipu: Optional[int] = None
-
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """The ids of the blocks."""
-        return self._blocks
+        for block_id in block_ids:
+            need("a stage's block id", block_id, str)
+        self.blocks = block_ids
 
     def ipu(self, ipu: int) -> Stage:
         """Place the stage on an IPU of the replica."""
-        assert isinstance(ipu, int)
-        self._ipu = ipu
+        need("Stage.ipu", ipu, int)
+        self.on_ipu = ipu
         return self
 
 
 class Phase:
-    """Stages that run at the same time."""
+    """Stages that run at the same time; made of stages, or of the ids of blocks that make a single one."""
 
     def __init__(self, *arg: Union[str, Stage]) -> None:
-        self.stages: list[Stage]
-        if all(isinstance(part, Stage) for part in arg):
-            self.stages = [part for part in arg if isinstance(part, Stage)]
-        else:
-            assert all(isinstance(part, str) for part in arg), (
-                "All arguments must either be block IDs (strings) or Stages: " + str([type(part) for part in arg])
-            )
-            self.stages = [Stage(*[part for part in arg if isinstance(part, str)])]
+        given = {isinstance(part, Stage) for part in arg}
+        assert len(given) < 2, "a phase is made of stages or of block ids, not of both"
+        self.stages: list[Any] = list(arg) if given != {False} else [Stage(*arg)]  # type: ignore[arg-type]
 
     def stage(self, idx: int) -> Stage:
         """One of the stages."""
@@ -55,180 +47,169 @@ class Phase:
 
     def ipus(self, *ipus: int) -> None:
         """Place the stages, in their order."""
-        assert len(ipus) == len(self.stages), "Phase contains {} stages but you provided {} ipus".format(
+        assert len(ipus) == len(self.stages), "Phase.ipus names one IPU for each of the {} stages, not {}".format(
             len(self.stages), len(ipus)
         )
-        for stage, ipu in zip(self.stages, ipus):
-            stage.ipu(ipu)
+        for place, stage in zip(ipus, self.stages):
+            stage.ipu(place)
 
 
-class StageManager:
-    """Turns blocks into stages while a model is traced.
+class Placer:
+    """Finds the place of each block that begins while a model is traced.
 
     ``placements`` is the record of (stage, phase, IPU) in the order of the trace.
     """
 
-    def __init__(self, block_map: dict[str, Stage], auto_stage: AutoStage) -> None:
-        self._explicit = dict(block_map)
-        self._automatic: dict[str, Stage] = {}
+    def __init__(self, plan: dict[str, Stage], auto_stage: AutoStage) -> None:
+        self._plan = dict(plan)
+        self._is_complete = bool(plan)
         self._auto_stage = auto_stage
-        self._next_stage = 1
-        self._next_auto_id = 0
+        self._count = 0
         self.placements: list[tuple[int, int, int]] = []
 
-    def nextAutoId(self) -> str:
-        """An id for a block that has none."""
-        self._next_auto_id += 1
-        return str(self._next_auto_id - 1)
+    def new_id(self) -> str:
+        """An id for a block that has none: these count from 0."""
+        self._count += 1
+        return str(self._count - 1)
 
-    def resetAutoId(self) -> None:
-        """Begin to count such ids anew."""
-        self._next_auto_id = 0
+    def count_anew(self) -> None:
+        """Begin to count such ids from 0 again."""
+        self._count = 0
 
-    def beginStage(self, user_id: Optional[str], ipu_id: Optional[int]) -> None:
+    def begin(self, user_id: Optional[str], ipu_id: Optional[int]) -> None:
         """Note that what follows belongs to a block. Raises AssertionError for a block that the strategy lacks."""
-        user_id = user_id or self.nextAutoId()
-        stage = self._stage(user_id, ipu_id)
-        ipu = stage._ipu if stage._ipu is not None else ipu_id
-        if ipu is None:
-            logger.debug("No IPU specified for block %s: default to stage_id %d", user_id, stage._stage_id)
-            ipu = stage._stage_id
-        logger.debug("Starting block id=%s stage=%d phase=%d ipu=%d", user_id, stage._stage_id, stage._phase_id, ipu)
-        self.placements.append((stage._stage_id, stage._phase_id, ipu))
+        block_id = user_id or self.new_id()
+        if not self._is_complete and block_id not in self._plan:
+            self._plan[block_id] = self._automatic(block_id, ipu_id)
+        assert block_id in self._plan, "the strategy has no block {!r}; it has {}".format(
+            block_id, ", ".join(sorted(self._plan))
+        )
+        stage = self._plan[block_id]
+        named = [ipu for ipu in (stage.on_ipu, ipu_id, stage.number) if ipu is not None]
+        place = (stage.number, stage.phase_number, named[0])
+        logger.debug("block %s begins: stage %d, phase %d, IPU %d", block_id, *place)
+        self.placements.append(place)
 
-    def _stage(self, user_id: str, ipu_id: Optional[int]) -> Stage:
-        if self._explicit:
-            assert user_id in self._explicit, "Unknown Block '{}' list of expected Blocks: {}".format(
-                user_id, list(self._explicit)
-            )
-            return self._explicit[user_id]
-        if user_id not in self._automatic:
-            stage = Stage(user_id)
-            if self._auto_stage == AutoStage.SameAsIpu:
-                assert ipu_id is not None, (
-                    "poptorch.AutoStage.SameAsIpu was selected but no IPU was specified for block {}".format(user_id)
-                )
-                stage._stage_id = ipu_id
-            else:
-                stage._stage_id = self._next_stage
-                self._next_stage += 1
-            self._automatic[user_id] = stage
-        return self._automatic[user_id]
+    def _automatic(self, block_id: str, ipu_id: Optional[int]) -> Stage:
+        """A stage of its own for a block that no plan names."""
+        made = Stage(block_id)
+        if self._auto_stage == AutoStage.AutoIncrement:
+            made.number = len(self._plan) + 1
+        else:
+            assert ipu_id is not None, "AutoStage.SameAsIpu wants an IPU for each block, {} has none".format(block_id)
+            made.number = ipu_id
+        return made
 
 
 class ExecutionStrategy:
-    """What all strategies share: the map from blocks to stages."""
+    """What all strategies share: the plan from blocks to stages, and the compiler's number of the mode."""
 
-    def __init__(self, block_map: dict[str, Stage], auto_stage: AutoStage) -> None:
-        self._block_map = block_map
+    mode: ClassVar[int]
+
+    def __init__(self, auto_stage: AutoStage) -> None:
+        self._plan: dict[str, Stage] = {}
         self._auto_stage = auto_stage
+
+    def _add(self, stage: Stage, where: str) -> None:
+        for block_id in stage.blocks:
+            assert block_id not in self._plan, "block {} has a stage already, and is in {} too".format(block_id, where)
+            logger.debug("block %s is in %s, IPU %s", block_id, where, stage.on_ipu)
+            self._plan[block_id] = stage
 
     def stage(self, block_id: str) -> Stage:
         """The stage of a block. Raises AssertionError for an unknown one."""
-        assert block_id in self._block_map, "Unknown block {}".format(block_id)
-        return self._block_map[block_id]
+        found = self._plan.get(block_id)
+        assert found is not None, "the strategy has no block {!r}".format(block_id)
+        return found
 
-    def manager(self) -> StageManager:
-        """A fresh manager for one trace."""
-        return StageManager(self._block_map, self._auto_stage)
+    def placer(self) -> Placer:
+        """Make one for a trace."""
+        return Placer(self._plan, self._auto_stage)
 
-    def backendOptions(self) -> dict[str, Any]:
+    def compiler_options(self) -> dict[str, Any]:
         """The strategy as options of the compiler."""
-        return {}
-
-
-def _add_blocks(block_map: dict[str, Stage], stage: Stage, where: str) -> None:
-    for block in stage.blocks:
-        assert block not in block_map, "{} associated with more than one stage".format(block)
-        placed = " on IPU {}".format(stage._ipu) if stage._ipu is not None else ""
-        logger.debug("block %s added to %s%s", block, where, placed)
-        block_map[block] = stage
+        return {"execution_mode": self.mode}
 
 
 class PipelinedExecution(ExecutionStrategy):
     """Stages work on different micro-batches at the same time. Takes stages, block ids, lists of them, or AutoStage."""
 
-    def __init__(self, *args: Any) -> None:
-        block_map: dict[str, Stage] = {}
-        auto_stage = AutoStage.SameAsIpu
-        if len(args) == 1 and isinstance(args[0], AutoStage):
-            auto_stage = args[0]
-        else:
-            for stage_id, arg in enumerate(args):
-                blocks = () if isinstance(arg, Stage) else (arg,) if isinstance(arg, str) else arg
-                stage = arg if isinstance(arg, Stage) else Stage(*blocks)
-                stage._stage_id = stage_id
-                _add_blocks(block_map, stage, "stage {}".format(stage_id))
-        super().__init__(block_map, auto_stage)
+    mode = 0
 
-    def backendOptions(self) -> dict[str, Any]:
-        return {"execution_mode": 0}
+    def __init__(self, *args: Any) -> None:
+        how = args[0] if len(args) == 1 and isinstance(args[0], AutoStage) else None
+        super().__init__(AutoStage.SameAsIpu if how is None else how)
+        for number, given in enumerate(args if how is None else ()):
+            stage = given if isinstance(given, Stage) else Stage(*_listed(given))
+            stage.number = number
+            self._add(stage, "stage {}".format(number))
 
 
 class ShardedExecution(PipelinedExecution):
     """Stages work one after another."""
 
-    def backendOptions(self) -> dict[str, Any]:
-        return {"execution_mode": 1}
+    mode = 1
 
 
 class PhasedExecution(ExecutionStrategy):
     """Phases run one after another, their tensors off chip in between. Base of the serial and the parallel one."""
 
+    mode = 2
+    is_serial: ClassVar[Optional[bool]] = None
+
     def __init__(self, *phases: Any) -> None:
-        self._tensors_liveness = Liveness.AlwaysLive
-        self._separate_backward_phase = False
-        self._phases: list[Phase] = []
-        block_map: dict[str, Stage] = {}
-        for phase_id, given in enumerate(phases):
-            phase = given if isinstance(given, Phase) else Phase(*(given if isinstance(given, list) else [given]))
-            self._phases.append(phase)
+        assert phases, "phased execution has no automatic stages: name its phases"
+        super().__init__(AutoStage.SameAsIpu)
+        self._told = {"separate_backward_phase": False, "tensors_liveness": int(Liveness.AlwaysLive)}
+        self._in_order = [given if isinstance(given, Phase) else Phase(*_listed(given)) for given in phases]
+        for number, phase in enumerate(self._in_order):
             for stage in phase.stages:
-                stage._phase_id = phase_id
-                _add_blocks(block_map, stage, "phase {}".format(phase_id))
-        assert phases, "There is currently no AutoStage for PhasedExecution, please explicitly specify the phases"
-        super().__init__(block_map, AutoStage.SameAsIpu)
+                stage.phase_number = number
+                self._add(stage, "phase {}".format(number))
 
     def phase(self, phase: int) -> Phase:
-        """One of the phases."""
-        assert isinstance(phase, int) and phase >= 0, "Phases are identified by positive integers"
-        return self._phases[phase]
+        """One of the phases, counted from 0."""
+        assert phase in range(len(self._in_order)), "there is no phase {}: there are {}, counted from 0".format(
+            phase, len(self._in_order)
+        )
+        return self._in_order[phase]
+
+    def _tell(self, option: str, value: int) -> PhasedExecution:
+        self._told[option] = value
+        return self
 
     def useSeparateBackwardPhase(self, use: bool = True) -> PhasedExecution:
         """Give the backward pass a phase of its own."""
-        assert isinstance(use, bool)
-        self._separate_backward_phase = use
-        return self
+        need("useSeparateBackwardPhase", use, bool)
+        return self._tell("separate_backward_phase", use)
 
-    def backendOptions(self) -> dict[str, Any]:
-        return {
-            "execution_mode": 2,
-            "separate_backward_phase": self._separate_backward_phase,
-            "tensors_liveness": self._tensors_liveness.value,
-        }
+    def compiler_options(self) -> dict[str, Any]:
+        """The strategy as options of the compiler."""
+        order = {} if self.is_serial is None else {"serial_phases_execution": self.is_serial}
+        return {**super().compiler_options(), **self._told, **order}
 
 
 class ParallelPhasedExecution(PhasedExecution):
     """Two groups of IPUs take turns."""
 
-    def backendOptions(self) -> dict[str, Any]:
-        return {**super().backendOptions(), "serial_phases_execution": False}
+    is_serial = False
 
-    def sendTensorsOffChipAfterFwd(self, off_chip: bool = True) -> ParallelPhasedExecution:
+    def sendTensorsOffChipAfterFwd(self, off_chip: bool = True) -> PhasedExecution:
         """Send tensors off chip at the end of the forward pass."""
-        assert isinstance(off_chip, bool)
-        self._tensors_liveness = Liveness.OffChipAfterFwd if off_chip else Liveness.AlwaysLive
-        return self
+        need("sendTensorsOffChipAfterFwd", off_chip, bool)
+        return self._tell("tensors_liveness", int(Liveness.OffChipAfterFwd if off_chip else Liveness.AlwaysLive))
 
 
 class SerialPhasedExecution(PhasedExecution):
     """All IPUs run the same phase."""
 
-    def setTensorsLiveness(self, liveness: Liveness) -> SerialPhasedExecution:
-        """Say how long tensors stay on chip."""
-        assert isinstance(liveness, Liveness)
-        self._tensors_liveness = liveness
-        return self
+    is_serial = True
 
-    def backendOptions(self) -> dict[str, Any]:
-        return {**super().backendOptions(), "serial_phases_execution": True}
+    def setTensorsLiveness(self, liveness: Liveness) -> PhasedExecution:
+        """Say how long tensors stay on chip."""
+        need("setTensorsLiveness", liveness, Liveness)
+        return self._tell("tensors_liveness", int(liveness))
+
+
+def _listed(given: Union[str, Stage, Iterable[Any]]) -> list[Any]:
+    return [given] if isinstance(given, (str, Stage)) else list(given)

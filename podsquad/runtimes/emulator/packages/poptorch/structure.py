@@ -14,12 +14,12 @@ class ICustomArgParser(abc.ABC):
     """How a class of the user's own gives its tensors and takes others."""
 
     @abc.abstractmethod
-    def yieldTensors(self, struct: Any) -> Iterator[torch.Tensor]:
-        """Yield every tensor, always in the same order."""
-
-    @abc.abstractmethod
     def reconstruct(self, original_structure: Any, tensor_iterator: Iterator[torch.Tensor]) -> Any:
         """Make a structure like the original, with the iterator's tensors."""
+
+    @abc.abstractmethod
+    def yieldTensors(self, struct: Any) -> Iterator[torch.Tensor]:
+        """Yield every tensor, always in the same order."""
 
 
 _custom_parsers: dict[type, ICustomArgParser] = {}
@@ -30,7 +30,7 @@ def registerCustomArgParser(arg_data_type: Type[Any], arg_parser: Optional[ICust
     if arg_parser is None:
         _custom_parsers.pop(arg_data_type, None)
     elif not isinstance(arg_parser, ICustomArgParser):
-        raise createPoptorchError("arg_parser must inherit from ICustomArgParser")
+        raise createPoptorchError("{!r} does not derive from poptorch.ICustomArgParser".format(arg_parser))
     else:
         _custom_parsers[arg_data_type] = arg_parser
 

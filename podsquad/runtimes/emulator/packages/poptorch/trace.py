@@ -54,7 +54,7 @@ def trace(call: Callable[..., Any], memory: DeviceMemory, tensors: list[torch.Te
         outputs, recording = call(tensors, streams, torch.tensor(0))
     written = tuple(name for name, (version, _) in before.items() if memory.buffers[name]._version != version)
     memory.write({name: before[name][1] for name in written})
-    placements = tuple(recording.stages.placements)
+    placements = tuple(recording.placer.placements)
     recorder.note("stages {}".format(placements))
     loss = _final_loss(recording.losses) if training else None
     trained: tuple[str, ...] = ()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any, Callable, Iterable
+from typing import Callable, Iterable
 
 import torch
 
 from . import loss_scaling
 from .errors import compiler_error
-from .optimizer_settings import CAMEL, Attribute, OptimizerKind, OptimizerSettings
+from .optimizer_settings import CAMEL, Attribute, OptimizerSettings, Update
 
 # "sdk": as SDK 2.4 to 3.4 do it, AdamW(bias_correction=False) is lowered to the bias-corrected Adam, so the argument
 # has no effect (IPUTrainer always passes False, and the reference run was bias-corrected). "argument": take the
@@ -35,7 +35,7 @@ def bias_correction_follows_sdk() -> bool:
 
 def _check_replaces(compiled: OptimizerSettings, new: OptimizerSettings) -> None:
     same = (
-        compiled.kind == new.kind
+        compiled.variant == new.variant
         and len(compiled.groups) == len(new.groups)
         and compiled.max_grad_norm == new.max_grad_norm
         and (compiled.accumulator, compiled.first_moment, compiled.second_moment)
@@ -44,7 +44,7 @@ def _check_replaces(compiled: OptimizerSettings, new: OptimizerSettings) -> None
     if not same:
         raise compiler_error(
             "The new optimizer cannot replace the compiled one: its kind ({} for {}), groups or types differ".format(
-                new.kind.name, compiled.kind.name
+                new.variant.update.value, compiled.variant.update.value
             )
         )
     pairs = [("loss_scaling", compiled.loss_scaling, new.loss_scaling)]
@@ -89,27 +89,25 @@ class DeviceOptimizer:
         self.settings = settings
         self.variables = dict(self._variables_of(settings))
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take tensors by name from ``ipu_state`` and ``ipu_param``; names that the device lacks are left out."""
-        for name, tensor in state["ipu_state"].items():
-            if name in self.states:
-                self.states[name].copy_(tensor)
-        for name, tensor in state["ipu_param"].items():
-            if name in self.variables:
-                self.variables[name] = tensor.clone()
+    def load(self, states: dict[str, torch.Tensor], variables: dict[str, torch.Tensor]) -> None:
+        """Take tensors by name; names that the device lacks are left out, and what is not given stays."""
+        for name in self.states.keys() & states.keys():
+            self.states[name].copy_(states[name])
+        for name in self.variables.keys() & variables.keys():
+            self.variables[name] = variables[name].clone()
 
     def _make_states(self, name: str, weight: torch.Tensor) -> None:
-        kind, zeros = self.settings.kind, torch.zeros_like
+        kind, zeros = self.settings.variant.update, torch.zeros_like
         first, second = self.settings.first_moment, self.settings.second_moment
-        if kind in (OptimizerKind.SGD1, OptimizerKind.SGD2):
+        if kind == Update.SGD:
             if self._has_momentum():
                 self.states["Accl1___" + name] = zeros(weight, dtype=first)
             return
         self.states["Accl1___" + name] = zeros(weight, dtype=first)
-        if kind in (OptimizerKind.RMSPROP, OptimizerKind.RMSPROP_CENTERED):
+        if kind == Update.RMSPROP:
             if self._has_momentum():
                 self.states["Accl2___" + name] = zeros(weight, dtype=second)
-            if kind == OptimizerKind.RMSPROP_CENTERED:
+            if self.settings.variant.centered:
                 self.states["Accl3___" + name] = zeros(weight, dtype=torch.float32)
         else:
             self.states["Accl2___" + name] = zeros(weight, dtype=second)
@@ -124,7 +122,7 @@ class DeviceOptimizer:
             yield "lossScaling_FLOAT", torch.tensor(settings.loss_scaling.value)
         for name, group in self.groups.items():
             attributes = settings.groups[group]
-            if settings.kind in (OptimizerKind.SGD1, OptimizerKind.SGD2):
+            if settings.variant.update == Update.SGD:
                 for attribute, value in self._sgd_values(attributes, settings.loss_scaling.value).items():
                     yield attribute + "___specific___" + name, torch.tensor(value)
                 continue
@@ -167,16 +165,10 @@ class DeviceOptimizer:
 
         Gradients are float32 or float16 tensors by weight name, times the loss scaling; they are not changed.
         """
-        kind = self.settings.kind
         scale = 1.0 / self.loss_scaling()
         if not math.isinf(self.settings.max_grad_norm):
             scale *= self._clipping(gradients, scale)
-        update = {
-            OptimizerKind.SGD1: self._sgd,
-            OptimizerKind.SGD2: self._sgd,
-            OptimizerKind.RMSPROP: self._rmsprop,
-            OptimizerKind.RMSPROP_CENTERED: self._rmsprop,
-        }.get(kind, self._adam)
+        update = {Update.SGD: self._sgd, Update.RMSPROP: self._rmsprop}.get(self.settings.variant.update, self._adam)
         for name, gradient in gradients.items():
             weight = weights[name]
             new = update(name, weight.float(), gradient.float(), scale, rounding)
@@ -217,11 +209,11 @@ class DeviceOptimizer:
     def _adam(
         self, name: str, weight: torch.Tensor, gradient: torch.Tensor, scale: float, rounding: Rounding
     ) -> torch.Tensor:
-        kind = self.settings.kind
+        kind = self.settings.variant.update
         beta1, beta2 = self._value(name, "beta1"), self._value(name, "beta2")
         decay, lr, eps = (self._value(name, attribute) for attribute in ("weight_decay", "lr", "eps"))
         gradient = gradient * scale
-        if kind == OptimizerKind.ADAM and decay:
+        if kind == Update.ADAM and decay:
             gradient = gradient + weight * decay
         step = self.states["Step___" + name]
         step += 1
@@ -238,9 +230,9 @@ class DeviceOptimizer:
         else:
             root = second.sqrt()
         change = first / (root + eps)
-        if kind == OptimizerKind.ADAM:
+        if kind == Update.ADAM:
             return weight - lr * change
-        if kind in (OptimizerKind.ADAMW, OptimizerKind.ADAMW_NO_BIAS):
+        if kind == Update.ADAMW:
             return weight * (1 - lr * decay) - lr * change
         change = change + decay * weight
         weight_norm = min(float(weight.norm()), self._value(name, "max_weight_norm"))
@@ -249,10 +241,8 @@ class DeviceOptimizer:
         return weight - lr * trust * change
 
     def _corrects_bias(self) -> bool:
-        kind = self.settings.kind
-        if kind == OptimizerKind.ADAMW_NO_BIAS:
-            return bias_correction_follows_sdk()
-        return kind != OptimizerKind.LAMB_NO_BIAS
+        update, *_, asked = self.settings.variant
+        return asked or (update == Update.ADAMW and bias_correction_follows_sdk())
 
     def _rmsprop(
         self, name: str, weight: torch.Tensor, gradient: torch.Tensor, scale: float, rounding: Rounding
@@ -264,16 +254,16 @@ class DeviceOptimizer:
             gradient = gradient + weight * decay
         square = self.states["Accl1___" + name].float() * alpha
         square = self._keep("Accl1___" + name, square.addcmul_(gradient, gradient, value=1 - alpha), rounding)
-        if self.settings.kind == OptimizerKind.RMSPROP_CENTERED:
+        if self.settings.variant.centered:
             mean = self._keep(
                 "Accl3___" + name, torch.lerp(self.states["Accl3___" + name], gradient, 1 - alpha), rounding
             )
             square = square - mean * mean
-        root = (square + eps).sqrt() if self.settings.use_tf_variant else square.sqrt() + eps
+        root = (square + eps).sqrt() if self.settings.variant.tf_order else square.sqrt() + eps
         change = gradient / root
         if not self._has_momentum():
             return weight - lr * change
         buffer = self.states["Accl2___" + name].float() * momentum
-        if self.settings.use_tf_variant:
+        if self.settings.variant.tf_order:
             return weight - self._keep("Accl2___" + name, buffer + lr * change, rounding)
         return weight - lr * self._keep("Accl2___" + name, buffer + change, rounding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any, Optional
 
 import torch
@@ -11,7 +10,7 @@ from . import optimizer_settings, wrapping
 from ._logging import logger, popart_logger
 from .errors import createPoptorchError
 from .memory import DeviceMemory
-from .optim import Optimizer
+from .optim import DeviceCopy, Optimizer
 from .program import Program
 from .random_state import RandomState
 from .updates import DeviceOptimizer
@@ -34,8 +33,8 @@ class WeightsLink:
     _optimizer: Optional[torch.optim.Optimizer]
     _settings: Optional[optimizer_settings.OptimizerSettings]
     _tracker: optimizer_settings.AttributeTracker
-    _host_weights_are_old: bool
-    _host_weights_version: int
+    _host_is_behind: bool
+    _host_version: int
     _device_random_is_newer: bool
     _cached_random: Optional[list[int]]
 
@@ -57,24 +56,24 @@ class WeightsLink:
 
     def copyWeightsToHostIfNeeded(self) -> bool:
         """Copy the weights from the device if they are newer there; whether that was so."""
-        if self._host_weights_are_old:
+        was_behind = self._host_is_behind
+        if was_behind:
             logger.debug("Implicit copyWeightsToHost()")
             self.copyWeightsToHost()
-            return True
-        return False
+        return was_behind
 
     def copyWeightsToHost(self) -> None:
         """Copy the weights from the device. Raises Error when nothing is compiled."""
         _, memory, _ = self._compiled()
-        self._host_weights_are_old = False
+        self._host_is_behind = False
         logger.info("Writing weights from IPU to host.")
         memory.read_into(self._host_tensors())
-        self._host_weights_version += 1
+        self._host_version += 1
 
     def copyWeightsToDevice(self) -> None:
         """Copy the weights to the device. Raises Error when nothing is compiled."""
         _, memory, _ = self._compiled()
-        self._host_weights_are_old = False
+        self._host_is_behind = False
         if self._optimizer is not None and self._attached:
             self._optimizer.state_dict()  # the device's state comes first: it belongs to the old weights
         logger.info("Writing weights from host to IPU memory.")
@@ -85,7 +84,7 @@ class WeightsLink:
         _, memory, _ = self._compiled()
         names = self._options._Popart.options.get("updatableNamedBuffers")
         if names is None:
-            raise createPoptorchError("No named buffers marked as updatable via updatableNamedBuffers option")
+            raise createPoptorchError("Options.updatableNamedBuffers names no buffer that may be copied")
         buffers = dict(self._model.named_buffers())
         memory.write({name: buffers[name] for name in names})
 
@@ -93,20 +92,20 @@ class WeightsLink:
         """Load weights into the user's model and, when attached, the device."""
         out = self._user_model.load_state_dict(state_dict, strict)
         if self._attached:
-            logger.debug("load_state_dict: implicit copyWeightsToDevice()")
+            logger.debug("Implicit copyWeightsToDevice() after load_state_dict")
             self.copyWeightsToDevice()
         return out
 
     def _take_newer_weights(self) -> None:
         """An inference model follows the training model of the same user's model."""
-        if not wrapping.is_wrapped(self._user_model):
+        trained_by = wrapping.executor_of(self._user_model)
+        if trained_by is None:
             return
-        self._user_model.copyWeightsToHostIfNeeded()
-        newest = self._user_model._host_weights_version
-        if newest is not None and self._host_weights_version != newest:
+        trained_by.copyWeightsToHostIfNeeded()
+        if self._host_version != trained_by._host_version:
             logger.debug("Implicit copyWeightsToDevice()")
             self.copyWeightsToDevice()
-            self._host_weights_version = newest
+            self._host_version = trained_by._host_version
 
     def setOptimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Take an optimizer, or the changed attributes of the one in use.
@@ -117,11 +116,11 @@ class WeightsLink:
         if self._optimizer is not None and self.isCompiled() and optimizer is not self._optimizer:
             if isinstance(self._optimizer, Optimizer):
                 self._read_optimizer_state()
-                setattr(self._optimizer, "state_dict", self._optimizer.get_state_dict)  # noqa: B010 (a method, replaced)
+                self._optimizer._fetch = None
             if isinstance(optimizer, Optimizer):
-                optimizer.ipu_state_is_dirty = True
+                optimizer._copy.is_ahead = True
         if isinstance(optimizer, Optimizer):
-            setattr(optimizer, "state_dict", MethodType(_state_of, self))  # noqa: B010
+            optimizer._fetch = self._read_optimizer_state  # it keeps the executor alive
         self._optimizer = optimizer
         settings = optimizer_settings.read(optimizer, self._tracker, self._options, self.isCompiled())
         changed = settings != self._settings
@@ -143,29 +142,24 @@ class WeightsLink:
         optimizer, held = self._optimizer, self._device_optimizer
         if not isinstance(optimizer, Optimizer):
             return
-        if held is None or not optimizer.host_state_is_dirty:
+        if held is None or not optimizer._copy.is_behind:
             logger.debug("Using cached optimiser state dict")
             return
         logger.info("Writing optimiser state tensors from IPU to host.")
-        optimizer.set_state_dict(
-            {
-                "ipu_state": {name: tensor.clone() for name, tensor in held.states.items()},
-                "ipu_param": {name: tensor.clone() for name, tensor in held.variables.items()},
-                **torch.optim.Optimizer.state_dict(optimizer),
-            }
-        )
-        optimizer.ipu_state_is_dirty = False
+        parts = [{name: tensor.clone() for name, tensor in part.items()} for part in (held.states, held.variables)]
+        optimizer._copy = DeviceCopy(*parts)
+        optimizer._copy.is_ahead = False
 
     def _write_optimizer_state(self) -> None:
         """Bring the optimizer's state to the device if it is newer on the host; what it lacks stays as it is."""
         optimizer, held = self._optimizer, self._device_optimizer
-        if not isinstance(optimizer, Optimizer) or not optimizer.ipu_state_is_dirty or held is None:
+        if held is None or not isinstance(optimizer, Optimizer) or not optimizer._copy.is_ahead:
             return
-        if optimizer.has_state():
+        if optimizer._copy.is_filled:
             self.copyWeightsToHostIfNeeded()
             logger.info("Writing optimiser state tensors from host to IPU memory.")
-            held.load(optimizer.get_state_dict())
-        optimizer.ipu_state_is_dirty = False
+            held.load(optimizer._copy.state, optimizer._copy.attributes)
+        optimizer._copy.is_ahead = False
 
     @property
     def rng_state(self) -> Optional[list[int]]:
@@ -200,12 +194,9 @@ class WeightsLink:
         self._update_device_optimizer()
         optimizer = self._optimizer
         if isinstance(optimizer, Optimizer):
-            if optimizer.has_state():
-                optimizer.ipu_state_is_dirty = True
-                self._write_optimizer_state()
-            else:
-                optimizer.host_state_is_dirty = True
-                optimizer.ipu_state_is_dirty = False
+            optimizer._copy.is_ahead = optimizer._copy.is_filled
+            optimizer._copy.is_behind = optimizer._copy.is_behind or not optimizer._copy.is_filled
+            self._write_optimizer_state()
         if self._cached_random is not None:
             self._write_random_state()
 
@@ -216,10 +207,3 @@ class WeightsLink:
             self.copyWeightsToHostIfNeeded()
             self._read_optimizer_state()
         popart_logger.debug("emulated device released")
-
-
-def _state_of(executor: WeightsLink) -> dict[str, Any]:
-    """What ``optimizer.state_dict`` becomes: the device's state, read if newer; it keeps the executor alive."""
-    assert isinstance(executor._optimizer, Optimizer)
-    executor._read_optimizer_state()
-    return executor._optimizer.get_state_dict()

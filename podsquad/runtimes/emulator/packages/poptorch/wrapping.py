@@ -56,11 +56,18 @@ def rewrapModelIfNecessary(model: torch.nn.Module) -> None:
         wrapped_again(part)
 
 
+def executor_of(model: Any) -> Any:
+    """The executor that a model is tied to; None where there is none, or none any more."""
+    return type(model)._executor() if is_wrapped(model) else None
+
+
 def wrap(model: torch.nn.Module, executor: Any) -> None:
     """Tie a model to the executor that trains it. Raises Error for a buffer that is no plain tensor."""
     for buffer in model.buffers():
         if type(buffer) is not torch.Tensor:
-            raise createPoptorchError("All buffers must be an instance of torch.Tensor (Got {})".format(type(buffer)))
+            raise createPoptorchError(
+                "a model that trains has plain tensors for buffers; one of its buffers is a {}".format(type(buffer))
+            )
     owner = weakref.ref(executor)
 
     def refresh() -> bool:
@@ -109,6 +116,8 @@ def _tensor_class(base: Any, name: str, refresh: Any) -> type:
 
 def _model_class(base: Any, owner: Any, refresh: Any) -> type:
     class Wrapped(base):
+        _executor = owner  # a weak reference: the class alone keeps no executor alive
+
         def copyWeightsToHostIfNeeded(self) -> bool:
             """Copy from the device if its weights are newer; whether that was so."""
             return bool(refresh())
@@ -118,14 +127,6 @@ def _model_class(base: Any, owner: Any, refresh: Any) -> type:
             alive = owner()
             if alive is not None:
                 alive.destroy()
-
-        def __getattribute__(self, name: str) -> Any:
-            if name == "_host_weights_version":
-                alive = owner()
-                return None if alive is None else alive._host_weights_version
-            if name in ("_buffers", "_parameters", "forward"):
-                refresh()
-            return super().__getattribute__(name)
 
         def state_dict(self, *args: Any, **kwargs: Any) -> Any:
             """The model's state with plain tensors, which load where poptorch is not installed."""
