@@ -13,10 +13,11 @@ RUN groupadd --gid 10001 podsquad && useradd --uid 10001 --gid podsquad --create
 
 WORKDIR /app
 
-# The program's packages, beside the SDK's torch and poptorch, which stay as they are.
+# The program's packages, beside the SDK's torch and poptorch, which stay as they are. PODSQUAD_RUNTIME__PYTHON names the path.
 COPY constraints-ipu.txt ./
 RUN python3 -m pip install --no-cache-dir --requirement constraints-ipu.txt \
-    && python3 -c "import poptorch, optimum.graphcore"
+    && python3 -c "import poptorch, optimum.graphcore" \
+    && test "$(command -v python3)" = /usr/bin/python3
 
 # Ubuntu 20.04 has no Python 3.11: uv brings one that runs on any glibc.
 ENV UV_PYTHON_INSTALL_DIR=/opt/python

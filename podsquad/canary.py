@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from podsquad.canary_reference import Reference, read_history
 from podsquad.errors import TemporaryError, from_os_error
 from podsquad.publishing.receipt import STAGES, StageRecord, hardware_of, read_stage_record, training_record
+from podsquad.reporting import marked
 from podsquad.store.keys import differences
 
 SCRATCH = ".canary"  # inside the store, so on a disk that is meant to hold models
@@ -56,6 +57,8 @@ class CanaryReport:
     verdict: Literal["reproduced", "drifted"]
     summary: str
     reference: str
+    emulated: bool
+    """The IPUs of this training were an emulation: no time of it is an IPU's."""
     weights_are_equal: bool
     stages: tuple[StageComparison, ...]
     hardware: tuple[str, ...]
@@ -121,13 +124,15 @@ def compare(reference: Reference, made: Mapping[str, Path]) -> CanaryReport:
         verdict="reproduced" if is_reproduced else "drifted",
         summary="",
         reference=reference.told,
+        emulated=bool(training.get("emulated")),
         weights_are_equal=weights_are_equal,
         stages=stages,
         hardware=changed,
         order_is_equal=order_is_equal,
         diverged=diverged,
     )
-    return CanaryReport(**vars(report) | {"summary": _summary(report, reference)})
+    summary = marked("emulated" if report.emulated else "", _summary(report, reference))
+    return CanaryReport(**vars(report) | {"summary": summary})
 
 
 def _compare_stage(stage: str, expected: StageRecord, found: StageRecord) -> StageComparison:

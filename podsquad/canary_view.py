@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podsquad.canary import CanaryReport
-from podsquad.views import View, escaped, table
+from podsquad.views import View, emulated_view, escaped, table
 
 
 def canary_view(report: CanaryReport) -> View:
@@ -25,4 +25,5 @@ def canary_view(report: CanaryReport) -> View:
         parts.append(f"First step that differs: {report.diverged.step} of {report.diverged.num_steps}.")
     if report.hardware:
         parts.append("Hardware: " + escaped("; ".join(report.hardware)) + ".")
-    return View("canary", report.verdict.capitalize(), "\n\n".join(parts))
+    view = View("canary", report.verdict.capitalize(), "\n\n".join(parts))
+    return emulated_view(view) if report.emulated else view

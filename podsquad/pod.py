@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from podsquad.config.settings import Settings
 from podsquad.data.arrow import read_layout
@@ -30,31 +30,32 @@ _KNOWN_SIZES = {
 }
 
 
-def pod_sections(settings: Settings) -> tuple[dict[str, Any], list[str]]:
-    """Return the runtime's sections with what ``ipu.config_file`` says, and notes on what was brought up to date.
+class Layout(NamedTuple):
+    """A training laid over a POD."""
 
-    Raises InputMissingError, SettingsError for a config file that cannot be used.
-    """
+    plan: PodPlan
+    sections: dict[str, Any]
+    """The runtime's, with what ``ipu.config_file`` says."""
+    notes: list[str]
+    """On what of that file was brought up to date."""
+
+
+def lay_out(settings: Settings) -> Layout:
+    """Lay a training over the POD. Raises InputMissingError, SettingsError for a config file that cannot be used."""
     sections = runtime_sections(settings)
     sections["ipu"], notes = resolve_ipu(sections["ipu"])
-    return sections, notes
-
-
-def pod_plan(settings: Settings) -> PodPlan:
-    """Return how the settings lay a training over the POD. Raises as ``pod_sections`` does."""
-    sections, _ = pod_sections(settings)
-    return PodPlan.of(sections["ipu"], settings.training.batch_size)
+    return Layout(PodPlan.of(sections["ipu"], settings.training.batch_size), sections, notes)
 
 
 def pod_checks(settings: Settings, features: Path | None = None) -> list[PodCheck]:
     """Return the checks of the plan that can be made with what is known; ``features`` is the artifact, if it is there.
 
-    Raises as ``pod_sections`` does, and DataError for features that cannot be read.
+    Raises as ``lay_out`` does, and DataError for features that cannot be read.
     """
-    sections, notes = pod_sections(settings)
+    plan, sections, notes = lay_out(settings)
     layout = read_layout(features) if features else None
     checks = check_plan(
-        PodPlan.of(sections["ipu"], settings.training.batch_size),
+        plan,
         sections,
         max_length=settings.features.max_length,
         sizes=model_sizes(settings, layout),
@@ -89,8 +90,7 @@ def launcher_command(settings: Settings, verb: str) -> list[str]:
     """
     if settings.runtime.name != "ipu" or settings.runtime.emulated or verb == "predict":
         return []
-    sections, _ = pod_sections(settings)
-    plan = PodPlan.of(sections["ipu"], settings.training.batch_size)
+    plan, sections, _ = lay_out(settings)
     return poprun_command(plan, sections["ipu"], offline=verb == "compile")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podsquad.config.settings import Settings
 from podsquad.data.arrow import read_layout
-from podsquad.pod import launcher_command, model_sizes, pod_plan, pod_sections
+from podsquad.pod import launcher_command, lay_out, model_sizes
 from podsquad.runtimes.ipu.memory import assumptions, estimate_ipus
 
 
@@ -19,8 +19,7 @@ def pod_estimates(settings: Settings, features: Path | None) -> Iterator[tuple[s
 
     Raises SettingsError, InputMissingError for a plan that cannot be made, DataError for features that cannot be read.
     """
-    plan = pod_plan(settings)
-    sections, _ = pod_sections(settings)
+    plan, sections, _ = lay_out(settings)
     layout = read_layout(features) if features else None
     made_by = "emulated on this machine's CPU; its times are not an IPU's" if settings.runtime.emulated else "IPUs"
     yield (

@@ -20,7 +20,7 @@ from podsquad.publishing.places import hub_of, target_of
 from podsquad.publishing.target import refuse_lost
 from podsquad.runtimes.emulator import packages_for
 from podsquad.runtimes.ipu.checks import PodCheck
-from podsquad.runtimes.ipu.sdk import INSTALL_BESIDE_SDK, NO_SDK_DO, NO_SDK_WHY, check_versions
+from podsquad.runtimes.ipu.sdk import NO_SDK_DO, NO_SDK_WHY, check_pinned, check_versions, how_to_install
 from podsquad.stages.libraries import ABSENT, library_versions
 from podsquad.stages.resolved import key_settings, resolve_device, unpinned_names
 from podsquad.stages.runtimes import RUNTIMES
@@ -168,7 +168,7 @@ def _runtime(settings: Settings) -> str:
         raise SettingsError(
             f"runtime.python names {python}, which is not there",
             why=f"it is looked for from {Path.cwd()}",
-            do=runtime.install,
+            do=NO_SDK_DO if _needs_sdk(settings) else runtime.install,
         )
     versions = library_versions(runtime.libraries, python)
     absent = [name for name in runtime.libraries if versions[name] == ABSENT]
@@ -182,11 +182,13 @@ def _runtime(settings: Settings) -> str:
 
 
 def _ipu(settings: Settings, versions: dict[str, str], absent: list[str]) -> str:
-    found = f"ipu: optimum-graphcore {versions['optimum-graphcore']}, torch {versions['torch']}"
+    told = ", ".join(f"{name} {versions[name]}" for name in ("optimum-graphcore", "transformers", "torch"))
+    found, python = f"ipu: {told}", str(settings.runtime.python or sys.executable)
     if settings.runtime.emulated:
-        packages_for(str(settings.runtime.python or sys.executable))  # raises SettingsError where there is a real one
+        packages_for(python)  # raises SettingsError where there is a real one
         if lacking := [name for name in absent if name != "poptorch"]:
             raise _lacks(settings, lacking)
+        check_pinned(versions, python, is_emulated=True)
         return f"{found}, poptorch emulated on this machine's CPU"
     if "poptorch" in absent:
         raise SettingsError(
@@ -196,9 +198,14 @@ def _ipu(settings: Settings, versions: dict[str, str], absent: list[str]) -> str
             do=NO_SDK_DO,
         )
     if absent:
-        python = settings.runtime.python or sys.executable
-        raise _lacks(settings, absent, do=INSTALL_BESIDE_SDK.format(python=python))
-    return f"{found}, SDK {check_versions(versions['poptorch'], versions['torch'])}"
+        raise _lacks(settings, absent, do=how_to_install(python, is_emulated=False))
+    sdk = check_versions(versions["poptorch"], versions["torch"])
+    check_pinned(versions, python, is_emulated=False)
+    return f"{found}, SDK {sdk}"
+
+
+def _needs_sdk(settings: Settings) -> bool:
+    return settings.runtime.name == "ipu" and not settings.runtime.emulated
 
 
 def _lacks(settings: Settings, absent: list[str], do: str = "") -> SettingsError:

@@ -114,6 +114,9 @@ class LogReporter:
             self._logger.info("%s", progress, extra={"progress": progress})
 
 
+EMULATED = "on this machine's CPU: no IPU was used, and no time here is an IPU's"
+
+
 def marked(word: str, text: str) -> str:
     """Return a text that begins with ``word``; as it is where that is empty."""
     return f"{word}: {text}" if word else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,13 @@ from tests.flows.night import Night
 from tests.publishing.receipts import TRAINING, make_artifacts
 
 
-def model(folder: Path, *, losses: tuple[float, ...] = (0.5, 0.25), **changes: Any) -> dict[str, Path]:
+def model(
+    folder: Path, *, losses: tuple[float, ...] = (0.5, 0.25), training: Mapping[str, Any] = TRAINING, **changes: Any
+) -> dict[str, Path]:
     """Make the artifacts of a model; return their folders by stage."""
     history = "".join(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in enumerate(losses, 1))
-    made = make_artifacts(folder, files={"train": {"history.jsonl": history}}, **changes)
+    files = {"history.jsonl": history, "training.json": json.dumps(dict(training))}
+    made = make_artifacts(folder, files={"train": files}, **changes)
     return {stage: artifact.path for stage, artifact in made.artifacts.items()}
 
 
@@ -109,6 +112,19 @@ def test_its_page_tells_stages_steps_and_hardware(tmp_path: Path) -> None:
     assert "| train | **other** |" in view.markdown
     assert "First step that differs: 2 of 2." in view.markdown
     assert "Hardware: threads 8 -\\> 2." in view.markdown
+
+
+def test_what_was_trained_over_the_emulation_says_so_first(tmp_path: Path) -> None:
+    emulated = {**TRAINING, "device": "ipu", "emulated": True}
+    before, after = (model(tmp_path / name, training=emulated) for name in ("a", "b"))
+    report = compare(reference_of(before), after)
+    assert (report.verdict, report.to_json()["emulated"]) == ("reproduced", True)
+    assert report.summary.startswith("emulated: Reproduced")
+    view = canary_view(report)
+    assert view.title.startswith("emulated: ")
+    assert view.markdown.startswith("**Emulated**")
+    plain = compare(reference_of(model(tmp_path / "c")), model(tmp_path / "d"))
+    assert "mulated" not in plain.summary + canary_view(plain).title + canary_view(plain).markdown
 
 
 @pytest.mark.parametrize("keep", [False, True])

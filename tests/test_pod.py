@@ -12,7 +12,7 @@ from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.data.demo import ENCODER_FOLDER
 from podsquad.estimates import estimate
-from podsquad.pod import model_sizes, pod_checks, pod_plan
+from podsquad.pod import lay_out, model_sizes, pod_checks
 from podsquad.runtimes.ipu.pod import ModelSizes
 from tests.runtimes.torch.made_up import make_features
 
@@ -40,7 +40,7 @@ def test_sizes_come_from_settings_folders_and_what_is_known_of_the_hub(tmp_path:
 def test_the_shipped_profiles_pass_and_have_the_reference_s_plan(profile: str) -> None:
     checks = pod_checks(settings(profile))
     assert all(check.passed for check in checks), checks
-    plan = pod_plan(settings(profile))
+    plan = lay_out(settings(profile)).plan
     assert (plan.replication, plan.ipus_per_replica, plan.gradient_accumulation, plan.batch) == (4, 4, 16, 256)
 
 

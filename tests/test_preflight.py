@@ -24,6 +24,7 @@ from podsquad.publishing import places
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.target import Target
+from podsquad.runtimes.ipu.sdk import PINNED
 from podsquad.stages.runtimes import RUNTIMES
 from tests.publishing.conftest import hub_client, place  # noqa: F401
 from tests.publishing.hub_place import REPOSITORY, TOKEN, Place, make_model
@@ -140,7 +141,7 @@ POD = {"runtime__name": "ipu", "training__drop_last": True, "training__max_gradi
 
 def ipu_interpreter(folder: Path, **versions: str) -> Path:
     """Make an interpreter that answers with these versions; it has no poptorch to import."""
-    told = dict.fromkeys(RUNTIMES["ipu"].libraries, "1.0") | {"poptorch": "absent"}
+    told = dict.fromkeys(RUNTIMES["ipu"].libraries, "1.0") | PINNED | {"poptorch": "absent"}
     told |= {name.replace("_", "-"): version for name, version in versions.items()}
     python = folder / "python"
     python.write_text(f"#!/bin/sh\ncase \"$*\" in *find_spec*) echo ;; *) echo '{json.dumps(told)}' ;; esac\n")
@@ -180,6 +181,19 @@ def test_an_environment_that_is_not_made_yet_says_how(fake_stages: FakeStages) -
     failed = check(fake_stages.settings(**POD, runtime__emulated=True, runtime__python="absent/python"), "runtime")
     assert failed.found == "runtime.python names absent/python, which is not there"
     assert "make ipu-env" in failed.do
+    failed = check(fake_stages.settings(**POD, runtime__python="absent/python"), "runtime")
+    assert "an interpreter with the SDK 3.3 or 3.4" in failed.do  # that of make ipu-env has no poptorch
+
+
+@pytest.mark.parametrize("emulated", [True, False], ids=["emulated", "on IPUs"])
+def test_another_transformers_is_refused_with_the_one_that_fits(
+    emulated: bool, fake_stages: FakeStages, tmp_path: Path
+) -> None:
+    sdk = {} if emulated else {"poptorch": "3.3.0", "torch": "2.0.1"}
+    python = ipu_interpreter(tmp_path, transformers="4.49.0", **sdk)
+    failed = check(fake_stages.settings(**POD, runtime__emulated=emulated, runtime__python=python), "runtime")
+    assert failed.found == "the runtime ipu needs transformers 4.29.2, but transformers 4.49.0 is installed"
+    assert ("make ipu-env" if emulated else f"{python} -m pip install") in failed.do
 
 
 @pytest.mark.parametrize(("torch", "passed"), [("2.0.1", True), ("2.13.0", False)])

@@ -11,6 +11,7 @@ from typing import Any
 from podsquad.command.run import prepare_prefect, sigterm_explained
 from podsquad.config.settings import Settings
 from podsquad.preflight import first_failure, run_checks
+from podsquad.reporting import EMULATED
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 DRIFTED = 1  # the exit code of an answer that is no
@@ -59,6 +60,8 @@ def _print(report: Mapping[str, Any]) -> None:
     print_table(("stage", "", "digest before", "now", "what differs"), rows)
     print()
     print(f"canary      {report['summary']}")
+    if report["emulated"]:
+        print(f"emulated    {EMULATED}")
     if report["scratch"]:
         print(f"kept in     {report['scratch']}")
     print(f"in          {report['seconds']:.1f} s")

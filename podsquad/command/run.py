@@ -19,6 +19,7 @@ from podsquad.config.settings import Settings
 from podsquad.errors import StoppedError, from_os_error
 from podsquad.preflight import first_failure, run_checks
 from podsquad.processes import read_record
+from podsquad.reporting import EMULATED
 from podsquad.terminal import print_json, print_table, told_on_terminal
 
 PREFECT_HOME = Path(".podsquad/prefect")
@@ -137,7 +138,7 @@ def _print_report(report: Mapping[str, Any]) -> None:
         print()
     print(f"exact match {report['exact_match']:.2f}, F1 {report['f1']:.2f} on {report['num_questions']:,} questions")
     if report["emulated"]:
-        print("emulated    on this machine's CPU: no IPU was used, and no time here is an IPU's")
+        print(f"emulated    {EMULATED}")
     if report["stages"]:
         print(f"store       {shown_path(Path(report['stages'][0]['path']).parents[1])}")
     if verdict := report["verdict"]:

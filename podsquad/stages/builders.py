@@ -75,7 +75,7 @@ def build_publish(building: Building) -> None:
 
     paths = {name: artifact.path for name, artifact in building.inputs.items()}
     log, store = building.reporter.log, building.settings.store.path
-    with target_of(building.settings.publish, log) as target:
+    with target_of(building.settings.publish, log, building.work) as target:
         publish_challenger(
             PublishOrder(
                 settings=building.settings,

@@ -33,6 +33,7 @@ def test_the_command_reproduces_what_a_run_made(command: Command) -> None:
 
 DRIFT: dict[str, Any] = {
     "verdict": "drifted",
+    "emulated": False,
     "summary": "Drifted from the champion.",
     "scratch": "/some/store/.canary",
     "stages": [
@@ -73,3 +74,16 @@ def test_a_drift_is_told_and_the_exit_code_says_no(
         assert "train  OTHER  aaaaaaaaaaaa   bbbbbbbbbbbb  model/model.safetensors" in out
         assert "canary      Drifted from the champion." in out
         assert "kept in     /some/store/.canary" in out
+        assert "emulated" not in out
+
+
+def test_a_canary_over_the_emulation_says_so_beside_its_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(canary_command, "prepare_prefect", lambda environ: None)
+    settings = load_settings("demo", {"store.path": str(tmp_path / "store")}).settings
+    made = {**DRIFT, "emulated": True, "scratch": None}
+    canary_command.run_canary(settings, {}, run_flow=lambda _: made, keep=False, note="", as_json=False)
+    *_, said, took = capsys.readouterr().out.splitlines()
+    assert said == "emulated    on this machine's CPU: no IPU was used, and no time here is an IPU's"
+    assert took.startswith("in ")

@@ -17,19 +17,17 @@ from podsquad.errors import SettingsError
 from podsquad.runtimes.emulator import packages_for, real_packages
 from podsquad.runtimes.ipu.pod import POD_IPUS
 
-# torch that each SDK's poptorch was built for; its wheel refuses others by crashing.
-# Source: the versions in PopTorch's user guide, "Installation". Older ones are left out: before 2.4 AdamW without bias
-# correction was what it says.
-_TORCH_OF_SDK = {
-    "3.4": "2.0.1", "3.3": "2.0.1", "3.2": "1.13.1", "3.1": "1.13.0",
-    "3.0": "1.10.0", "2.6": "1.10.0", "2.5": "1.10.0", "2.4": "1.10.0",
-}  # fmt: skip
+# torch that each SDK's poptorch was built for; its wheel refuses others by crashing. Source: PopTorch's user guide,
+# "Installation". Older SDKs are left out: theirs is an older torch, and constraints-ipu.txt would replace it.
+_TORCH_OF_SDK = {"3.4": "2.0.1", "3.3": "2.0.1"}
+# As in constraints-ipu.txt: the program derives from classes of these whose insides differ from version to version.
+PINNED = {"optimum-graphcore": "0.7.1", "transformers": "4.29.2"}
 NO_SDK_WHY = "poptorch comes with Graphcore's Poplar SDK; no package index has it"
 NO_SDK_DO = (
     "run inside docker/ipu.Dockerfile's image, or set runtime.python to an interpreter with the SDK 3.3 or 3.4 and "
     "constraints-ipu.txt; without an IPU, make ipu-env and use --profile pod16-emulated"
 )
-INSTALL_BESIDE_SDK = "install what lacks beside poptorch: {python} -m pip install --requirement constraints-ipu.txt"
+_MAKE_ENVIRONMENT = "make the interpreter of runtime.python from constraints-ipu.txt; make ipu-env does"
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
     """Find or emulate poptorch, check that versions fit, set threads, and say what there is.
 
     ``runtime`` and ``ipu`` are the settings' sections. Raises SettingsError, with the ways out, when there is no SDK
-    and none is to be emulated, when one is to be emulated and a real one is there, when a library is missing, and when
-    torch is not the one of the SDK.
+    and none is to be emulated, when one is to be emulated and a real one is there, when a library is missing, when
+    torch is not the one of the SDK, and when what is pinned is of another version.
     """
     if runtime["emulated"]:
         sys.path.insert(0, str(packages_for(sys.executable)))
@@ -60,6 +58,8 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
         os.environ["PODSQUAD_EMULATED_BIAS_CORRECTION"] = "sdk" if ipu["bias_correction"] else "argument"
     elif not real_packages(sys.executable):
         raise SettingsError("the runtime ipu has no poptorch", why=NO_SDK_WHY, do=NO_SDK_DO)
+    else:
+        _load_libraries_of_sdk()
     try:
         import numpy
         import poptorch
@@ -70,24 +70,34 @@ def load_sdk(runtime: Mapping[str, Any], ipu: Mapping[str, Any]) -> Sdk:
         raise SettingsError(
             f"the runtime ipu cannot be loaded: {error}",
             why="a library is missing, or its version does not fit the others'",
-            do="make the interpreter of runtime.python from constraints-ipu.txt; make ipu-env does"
-            if runtime["emulated"]
-            else INSTALL_BESIDE_SDK.format(python=sys.executable),
+            do=how_to_install(sys.executable, is_emulated=runtime["emulated"]),
         ) from error
     if not runtime["emulated"]:
         check_versions(str(poptorch.__version__), str(torch.__version__))
+    pinned = {"optimum-graphcore": optimum_graphcore, "transformers": transformers.__version__}
+    check_pinned(pinned, sys.executable, is_emulated=runtime["emulated"])
     torch.set_num_threads(runtime.get("threads") or len(os.sched_getaffinity(0)))
     transformers.utils.logging.set_verbosity_warning()
     return Sdk(
         is_emulated=bool(runtime["emulated"]),
         versions={
             "poptorch": "emulated" if runtime["emulated"] else str(poptorch.__version__),
-            "optimum-graphcore": optimum_graphcore,
             "torch": str(torch.__version__),
-            "transformers": transformers.__version__,
+            **pinned,
             "numpy": numpy.__version__,
         },
     )
+
+
+def _load_libraries_of_sdk() -> None:
+    try:
+        import poptorch  # noqa: F401 - its libraries are loaded with it
+    except ImportError as error:
+        raise SettingsError(
+            f"poptorch is installed, but cannot be imported: {error}",
+            why="the Poplar SDK's libraries are not where it looks, or its torch is not the one that it was built for",
+            do="source the SDK's enable.sh in the shell that starts podsquad or its worker; SDK 3.3 has torch 2.0.1",
+        ) from error
 
 
 def check_versions(poptorch: str, torch: str) -> str:
@@ -102,7 +112,7 @@ def check_versions(poptorch: str, torch: str) -> str:
     needed = _TORCH_OF_SDK.get(sdk)
     if needed is None:
         raise SettingsError(
-            f"poptorch {poptorch} is of no SDK that podsquad knows: {', '.join(_TORCH_OF_SDK)}",
+            f"poptorch {poptorch} is of no SDK that podsquad was written for: {', '.join(_TORCH_OF_SDK)}",
             why="poptorch, torch and optimum-graphcore fit together in few combinations",
             do="use SDK 3.3 (docker/ipu.Dockerfile)",
         )
@@ -113,6 +123,24 @@ def check_versions(poptorch: str, torch: str) -> str:
             do=f"install torch=={needed} in the interpreter that runtime.python names",
         )
     return sdk
+
+
+def check_pinned(versions: Mapping[str, str], python: str, *, is_emulated: bool) -> None:
+    """Raise SettingsError where optimum-graphcore or transformers is of another version than the program's."""
+    for name, needed in PINNED.items():
+        if versions[name] != needed:
+            raise SettingsError(
+                f"the runtime ipu needs {name} {needed}, but {name} {versions[name]} is installed",
+                why="the program derives from its classes, whose insides differ from version to version",
+                do=how_to_install(python, is_emulated=is_emulated),
+            )
+
+
+def how_to_install(python: str, *, is_emulated: bool) -> str:
+    """Say how an interpreter gets what the program needs beside poptorch."""
+    if is_emulated:
+        return _MAKE_ENVIRONMENT
+    return f"install what lacks beside poptorch: {python} -m pip install --requirement constraints-ipu.txt"
 
 
 def _processor() -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.emulated_night import IPU_PYTHON
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.errors import PodsquadError
@@ -19,8 +19,6 @@ from podsquad.stages.resolved import runtime_sections
 from tests.runtimes.torch.made_up import MAX_LENGTH
 
 ROOT = Path(__file__).resolve().parents[3]
-# The variable that names it for the flow names it for the tests too: another interpreter of the same packages.
-IPU_PYTHON = Path(os.environ.get("PODSQUAD_RUNTIME__PYTHON") or ROOT / ".venv-ipu/bin/python")
 WITHOUT_IPU_PYTHON = pytest.mark.skipif(not IPU_PYTHON.exists(), reason=f"{IPU_PYTHON} is not there: make ipu-env")
 BATCH = 28  # 1 a micro-batch x 4 replicas x 7 accumulated: the least that a pipeline of 4 takes
 TINY = {

@@ -13,7 +13,7 @@ import pytest
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.errors import SettingsError
-from podsquad.pod import launcher_command, pod_plan
+from podsquad.pod import launcher_command, lay_out
 from podsquad.runtimes.ipu.instances import Instance
 from podsquad.runtimes.ipu.rows import StepSampler
 from podsquad.runtimes.ipu.sdk import Sdk
@@ -74,7 +74,7 @@ def test_hosts_and_partition_are_passed_on_and_compiling_attaches_to_nothing() -
 def test_an_emulation_is_one_process_and_a_prediction_too() -> None:
     assert launcher_command(settings(runtime__emulated=True), "train") == []
     assert launcher_command(settings(), "predict") == []
-    assert pod_plan(settings()).num_inference_ipus == 16  # one host's
+    assert lay_out(settings()).plan.num_inference_ipus == 16  # one host's
 
 
 def test_instances_share_every_step_out_among_them() -> None:
@@ -90,7 +90,7 @@ def pod_work(tmp_path: Path, verb: str, instance: Instance) -> PodWork:
     """Return the work of a job over four hosts as one of its processes sees it."""
     sections = runtime_sections(settings())
     job = Job(verb, {}, str(tmp_path / "output"), str(tmp_path / "work"), sections)
-    return PodWork(job, sections, pod_plan(settings()), {}, Sdk(True, {}), instance)
+    return PodWork(job, sections, lay_out(settings()).plan, {}, Sdk(True, {}), instance)
 
 
 def test_a_loss_is_told_of_as_many_features_as_the_first_host_s_replicas_see(tmp_path: Path) -> None:

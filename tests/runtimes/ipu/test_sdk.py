@@ -10,7 +10,7 @@ import pytest
 
 from podsquad.errors import SettingsError
 from podsquad.runtimes.emulator import PACKAGES
-from podsquad.runtimes.ipu.sdk import Sdk, check_versions, load_sdk
+from podsquad.runtimes.ipu.sdk import PINNED, Sdk, check_pinned, check_versions, load_sdk
 
 IPU = {"pod": "pod16", "bias_correction": True}
 
@@ -20,12 +20,6 @@ IPU = {"pod": "pod16", "bias_correction": True}
     [
         ("3.4.0", "2.0.1", "3.4"),
         ("3.3.0+113432_960e9c294b", "2.0.1+cpu", "3.3"),
-        ("3.2.1", "1.13.1+cpu", "3.2"),
-        ("3.1.0", "1.13.0", "3.1"),
-        ("3.0.0+86945_163b7ce462", "1.10.0+cpu", "3.0"),
-        ("2.6.0", "1.10.0", "2.6"),
-        ("2.5.0", "1.10.0", "2.5"),
-        ("2.4.0+40669_a9a7e4d6a4", "1.10.0+cpu", "2.4"),
     ],
 )
 def test_versions_that_fit(poptorch: str, torch: str, sdk: str) -> None:
@@ -38,10 +32,26 @@ def test_another_torch_is_refused_with_the_one_that_fits() -> None:
     assert "torch==2.0.1" in caught.value.do
 
 
-@pytest.mark.parametrize("poptorch", ["9.9.0", "2.3.0"], ids=["unknown", "before the bias correction"])
-def test_another_sdk_is_refused(poptorch: str) -> None:
-    with pytest.raises(SettingsError, match="of no SDK that podsquad knows"):
-        check_versions(poptorch, "1.10.0")
+@pytest.mark.parametrize(
+    ("poptorch", "torch"),
+    [("9.9.0", "2.0.1"), ("3.2.1", "1.13.1"), ("2.3.0", "1.10.0")],
+    ids=["unknown", "of an older torch", "before the bias correction"],
+)
+def test_another_sdk_is_refused(poptorch: str, torch: str) -> None:
+    with pytest.raises(SettingsError, match=r"of no SDK that podsquad was written for: 3\.4, 3\.3"):
+        check_versions(poptorch, torch)
+
+
+def test_what_is_pinned_is_what_the_environment_is_made_of() -> None:
+    lines = (Path(__file__).resolve().parents[3] / "constraints-ipu.txt").read_text().splitlines()
+    assert {f"{name}=={version}" for name, version in PINNED.items()} <= set(lines)
+
+
+def test_another_optimum_graphcore_is_refused_with_the_one_that_fits() -> None:
+    check_pinned(PINNED, "python", is_emulated=False)
+    with pytest.raises(SettingsError, match=r"needs optimum-graphcore 0\.7\.1, but .* 0\.6\.0") as caught:
+        check_pinned({**PINNED, "optimum-graphcore": "0.6.0"}, "python", is_emulated=False)
+    assert caught.value.do.endswith("python -m pip install --requirement constraints-ipu.txt")
 
 
 def test_without_an_sdk_both_ways_out_are_named() -> None:
@@ -82,6 +92,15 @@ def test_what_lacks_beside_a_real_poptorch_is_installed_there(tmp_path: Path, mo
     with pytest.raises(SettingsError, match="cannot be loaded") as caught:
         load_sdk({"emulated": False}, IPU)
     assert caught.value.do.endswith(f"{sys.executable} -m pip install --requirement constraints-ipu.txt")
+
+
+def test_an_sdk_that_is_not_activated_is_told_how_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "poptorch.py").write_text("raise ImportError('libpoplar.so: cannot open shared object file')")
+    put_on_path(tmp_path, monkeypatch)
+    monkeypatch.delitem(sys.modules, "poptorch", raising=False)
+    with pytest.raises(SettingsError, match=r"cannot be imported: libpoplar\.so") as caught:
+        load_sdk({"emulated": False}, IPU)
+    assert "enable.sh" in caught.value.do
 
 
 def test_an_emulated_device_says_so() -> None:

@@ -17,6 +17,7 @@ from transformers import RobertaForQuestionAnswering
 
 from podsquad.data.arrow import Features
 from podsquad.errors import DataError, DivergedError, StoppedError, TemporaryError
+from podsquad.evaluation.report import read_history
 from podsquad.runtimes.order import Ledger, epoch_order
 from podsquad.runtimes.torch.optimizer import learning_rate_at, warmup_steps
 from tests.runtimes.ipu.made_up import BATCH, Desk, history, tiny_settings
@@ -151,11 +152,12 @@ def test_a_loss_that_is_no_number_ends_the_training_without_a_checkpoint(
 
 
 def test_float32_and_float16_learn_alike(desk: Desk, executables: dict[str, Path], tmp_path: Path) -> None:
-    means = {}
+    losses = {}
     for precision in ("float16", "float32"):
         rounding = precision == "float16"
         settings = tiny_settings(training__precision=precision, ipu__stochastic_rounding=rounding, model__dropout=None)
         model = Desk(tmp_path / precision, desk.features).train(settings, executables[precision])
-        means[precision] = json.loads((model / "training.json").read_text())["mean_loss"]
-    assert means["float16"] != means["float32"]
-    assert means["float16"] == pytest.approx(means["float32"], rel=0.05)
+        losses[precision] = [each["loss"] for each in read_history(model)]
+    assert losses["float16"] != losses["float32"]
+    # Half of the last bit that float16 has there is 0.001; a float16 that does not learn ends 0.08 apart.
+    assert losses["float16"] == pytest.approx(losses["float32"], abs=0.004)
