@@ -1,8 +1,7 @@
 """What the nights came to: scores, verdicts and publications, as the store remembers them.
 
 Artifacts tell the newest verdict on a model, and go with ``podsquad gc``; ``verdicts.jsonl`` tells every verdict, and
-stays.
-A night that changed nothing made nothing, so it leaves no entry.
+stays; a night that changed nothing is not told by it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 
 from podsquad.config.publish_settings import PublishSettings
 from podsquad.errors import PodsquadError
+from podsquad.evaluation.report import SCORES
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.publish import read_publication, read_verdict
 from podsquad.publishing.receipt import training_record
@@ -40,6 +40,7 @@ class PastRun:
     num_questions: int
     steps: int | None
     seconds: float | None  # of the training
+    is_emulated: bool  # True: the seconds are those of an emulation, not an IPU's
     verdict: str  # empty: the gate was not asked
     cause: str  # of a rejection
     place: str  # folder or repository; empty: the gate was not asked
@@ -50,6 +51,12 @@ class PastRun:
     evaluation: str  # digest of the evaluation
     evaluation_path: str  # empty: its artifact is gone
     slices: Mapping[str, Mapping[str, Mapping[str, Any]]]  # as in metrics.json
+
+    @property
+    def training(self) -> str:
+        """How long the training took, in words."""
+        parts = [] if self.seconds is None else [f"{self.seconds:,.0f} s"]
+        return " ".join([*parts, "emulated"] if self.is_emulated else parts) or "-"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -85,7 +92,7 @@ class _Judged:
         """The challenger's scores as the verdict tells them; empty where it does not."""
         challenger = self.verdict.get("challenger")
         told = challenger if isinstance(challenger, dict) else {}
-        scores = {name: told.get(name) for name in ("exact_match", "f1", "num_questions")}
+        scores = {name: told.get(name) for name in SCORES}
         return scores if all(isinstance(score, int | float) for score in scores.values()) else {}
 
 
@@ -172,6 +179,7 @@ def _past_run(
         num_questions=metrics["num_questions"],
         steps=training.get("steps"),
         seconds=training.get("seconds"),
+        is_emulated=any(record.get("emulated") for record in (metrics, verdict, training)),
         verdict=str(verdict.get("verdict", "")),
         cause=str(verdict.get("cause") or ""),
         place=held.place if held else "",

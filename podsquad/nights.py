@@ -22,7 +22,7 @@ def nights_view(profile: str, runs: Sequence[PastRun]) -> View:
             f"**{run.f1:.2f}**",
             f"{run.num_questions:,}",
             "-" if run.steps is None else f"{run.steps:,}",
-            "-" if run.seconds is None else f"{run.seconds:,.0f} s",
+            run.training,
             escaped(run.verdict + (f" ({run.cause.replace('_', ' ')})" if run.cause else "")) or "not asked",
             _became(run),
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from podsquad.config.settings import Settings
 from podsquad.errors import InputMissingError, from_os_error
@@ -57,7 +58,7 @@ def _fetched(target: Target, champion: Champion, home: Path, log: Callable[[str]
     if _is_whole(folder, champion):
         return folder
     home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / _LOCK_FILE):
+    with _locked(home, log):
         if _is_whole(folder, champion):  # another process fetched it meanwhile
             return folder
         _remove_leftovers(home)
@@ -70,6 +71,21 @@ def _fetched(target: Target, champion: Champion, home: Path, log: Callable[[str]
         move_folder(staging, folder, home / (TEMPORARY_PREFIX + uuid.uuid4().hex))
         _remove_leftovers(home)
     return folder
+
+
+@contextmanager
+def _locked(home: Path, log: Callable[[str], None]) -> Iterator[None]:
+    """Let one process at a time fetch into ``home``; who has to wait is told why."""
+    lock = FileLock(home / _LOCK_FILE)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log(f"another process is fetching to {home}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_whole(folder: Path, champion: Champion) -> bool:

@@ -18,12 +18,13 @@ from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.config.settings import Settings
 from podsquad.errors import DataError, PodsquadError
 from podsquad.evaluation.report import METRICS_FILE, read_metrics
-from podsquad.publishing.nothing_new import nothing_new
 from podsquad.publishing.places import target_of
 from podsquad.publishing.receipt import Receipt, read_receipt, read_stage_record
 from podsquad.publishing.target import Publication, Target
+from podsquad.publishing.verdict_form import nothing_new
 from podsquad.publishing.version_files import gate_seed, model_of
 from podsquad.stages.run import stage_ingredients
+from podsquad.store.builds import DAMAGED, STAGING
 from podsquad.store.durable import encode_json
 from podsquad.store.keys import key_of
 
@@ -75,7 +76,7 @@ def _has_model(settings: Settings) -> bool:
         path = home / key
         if not path.exists():
             # Set aside as damaged, or about to be replaced, when a run was killed: what was begun is seen to its end.
-            return any(any((home / kind).glob(f"{key}[.-]*")) for kind in (".damaged", ".staging"))
+            return any(any((home / kind).glob(f"{key}[.-]*")) for kind in (DAMAGED, STAGING))
         try:
             digests[name] = read_stage_record(path).digest
         except DataError:
@@ -91,7 +92,10 @@ def _look(target: Target, settings: Settings) -> Unchanged | None:
         receipt = read_receipt(encode_json(champion.receipt))
     except DataError:
         return None
-    if not would_make(settings, receipt) or target.why_not_held(champion.key):
+    if not would_make(settings, receipt):
+        return None
+    target.settle()  # else the tag that a killed publisher did not come to would be called damage
+    if target.why_not_held(champion.key):
         return None
     with tempfile.TemporaryDirectory(prefix="podsquad-unchanged-") as folder:
         target.fetch(champion.tag, Path(folder), (METRICS_FILE,))

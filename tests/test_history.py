@@ -21,6 +21,8 @@ from podsquad.publishing.verdicts import remember_verdict
 from podsquad.store.artifacts import Artifact, Store
 from podsquad.store.keys import make_ingredients
 
+RECORDS = {"train": "training.json", "evaluate": "metrics.json", "publish": "verdict.json"}
+
 
 class Nights:
     """Writes artifacts into a store, an hour apart."""
@@ -99,6 +101,16 @@ def test_a_run_tells_scores_training_and_publication(nights: Nights) -> None:
     told = json.loads(json.dumps(run.to_json()))
     assert told["when"] == "2027-01-15T11:00:00+00:00"
     assert told["slices"] == {"view": {"who": {"f1": 80.0}}}
+
+
+@pytest.mark.parametrize("where", ["train", "evaluate", "publish"])
+def test_a_run_over_the_emulation_says_so(nights: Nights, where: str) -> None:
+    nights.publish(nights.evaluate(80.0))
+    assert [(run.is_emulated, run.training) for run in nights.runs()] == [(False, "10 s")]
+    (record,) = nights.store.root.glob(f"{where}/*/{RECORDS[where]}")
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"emulated": True}))
+    assert [(run.is_emulated, run.training) for run in nights.runs()] == [(True, "10 s emulated")]
+    assert nights.runs()[0].to_json()["is_emulated"] is True
 
 
 def test_the_newest_comes_first_and_one_is_current(nights: Nights) -> None:

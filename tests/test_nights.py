@@ -23,6 +23,7 @@ def past(days_ago: int = 0, profile: str = "demo", **changed: Any) -> PastRun:
         "num_questions": 1200,
         "steps": 282,
         "seconds": 61.4,
+        "is_emulated": False,
         "verdict": "promoted",
         "cause": "",
         "place": "/p/demo-reader",
@@ -64,6 +65,11 @@ def test_what_became_of_a_night(changed: dict[str, Any], cells: list[str]) -> No
 
 def test_a_training_that_left_no_record_has_no_figures() -> None:
     assert rows_of(nights_view("demo", [past(steps=None, seconds=None)]).markdown)[1][4:6] == ["-", "-"]
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(61.4, "61 s emulated"), (None, "emulated")], ids=["seconds", "none"])
+def test_a_training_over_the_emulation_says_so(seconds: float | None, told: str) -> None:
+    assert rows_of(nights_view("demo", [past(seconds=seconds, is_emulated=True)]).markdown)[1][5] == told
 
 
 def test_other_profiles_have_a_series_of_their_own() -> None:

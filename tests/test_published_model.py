@@ -11,7 +11,6 @@ import pytest
 from filelock import FileLock
 from huggingface_hub import CommitOperationDelete
 
-from podsquad import published_model as published
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
 from podsquad.errors import InputMissingError, StoreError
@@ -82,21 +81,18 @@ def test_the_hub_s_champion_is_fetched_once_and_again_where_it_was_damaged(hub: 
     assert {path.name for path in newer.parent.iterdir()} == {".lock", two.tag, three.tag}
 
 
-def test_two_that_ask_at_once_fetch_it_once(
-    hub: Place, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_two_that_ask_at_once_fetch_it_once(hub: Place, settings: Settings, tmp_path: Path) -> None:
     hub.publish(make_model(hub.folder, 1))
     folder = published_model(settings, lambda line: None)
     folder.rename(tmp_path / "away")
     before, waits = downloads(hub, "model.safetensors"), threading.Event()
 
-    def lock(path: Path) -> FileLock:
-        waits.set()
-        return FileLock(path)
+    def log(line: str) -> None:
+        if "another process is fetching" in line:
+            waits.set()
 
-    monkeypatch.setattr(published, "FileLock", lock)
     with ThreadPoolExecutor(1) as pool, FileLock(folder.parent / ".lock"):  # as the other has it
-        second = pool.submit(published_model, settings, lambda line: None)
+        second = pool.submit(published_model, settings, log)
         assert waits.wait(30)
         (tmp_path / "away").rename(folder)
     assert second.result() == folder

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from podsquad.config.settings import Settings
 from podsquad.errors import TemporaryError
 from podsquad.publishing import places
 from podsquad.publishing.folder import FolderTarget
+from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.receipt import STAGES as BEFORE_PUBLISH
 from podsquad.publishing.receipt import encode_receipt, make_receipt, read_stage_record, version_key
 from podsquad.publishing.version_files import gate_seed, model_of
@@ -21,6 +23,8 @@ from podsquad.stages.stage import Building
 from podsquad.store.contents import digest_file
 from podsquad.unchanged import Unchanged, find_unchanged
 from podsquad.views import verdict_view
+from tests.publishing.conftest import hub_client, place  # noqa: F401
+from tests.publishing.hub_place import REPOSITORY, TOKEN, Place
 from tests.publishing.receipts import METRICS, ORIGIN, TRAINING
 from tests.stages.fakes import FakeStages
 
@@ -31,7 +35,9 @@ class Room:
 
     fakes: FakeStages
     settings: Settings
-    lines: list[str]
+    files: dict[str, Path]
+    """Of the champion."""
+    lines: list[str] = field(default_factory=list)
 
     @property
     def store(self) -> Path:
@@ -71,8 +77,8 @@ def room(fake_stages: FakeStages, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     )
     content = encode_receipt(receipt)
     (tmp_path / "receipt.json").write_bytes(content)
-    made = Room(fake_stages, settings, [])
     files |= {"receipt.json": tmp_path / "receipt.json", "metrics.json": metrics}
+    made = Room(fake_stages, settings, files)
     made.target.publish(version_key(content), files, lambda folder: None)
     return made
 
@@ -135,6 +141,33 @@ def test_a_damaged_champion_is_not_taken_for_it(room: Room, name: str) -> None:
     shutil.rmtree(room.store)
     (room.target.pointer / name).write_text("{}")
     assert room.find() is None
+
+
+def test_a_repair_that_was_killed_in_between_is_seen_to_its_end_before_the_champion_is_called_lost(room: Room) -> None:
+    shutil.rmtree(room.store)
+    version = room.target.pointer.resolve()
+    # Whole, in truth: the question is whether it is looked for.
+    version.rename(room.target.home / f".damaged-{version.name}")
+    assert room.find() is not None
+
+
+def test_a_champion_whose_publisher_was_killed_before_it_tagged_it_is_not_made_again(
+    room: Room,
+    place: Place,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = version_key(room.files["receipt.json"].read_bytes())
+    publication = place.target().publish(key, room.files, lambda folder: None)
+    shutil.rmtree(room.store)
+    monkeypatch.setattr(places, "Hub", partial(Hub, endpoint=place.server.endpoint))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    commit = place.repository().tags.pop(publication.tag)
+    place.repository().create_branch(f"podsquad-candidate-{key[:12]}-20990101T000000Z", "main")
+    found = room.find(publish__target="hub", publish__repository=REPOSITORY)
+    assert found is not None
+    assert found.publication.key == key
+    assert place.repository().tags == {publication.tag: commit}
+    assert set(place.repository().branches) == {"main"}
 
 
 def test_a_target_that_does_not_answer_lets_the_night_go_its_usual_way(

@@ -17,6 +17,7 @@ from podsquad.ask_page import AskServer
 from podsquad.command.ask_loop import AskLoop
 from podsquad.config.settings import Settings
 from podsquad.errors import SettingsError, from_os_error
+from podsquad.evaluation.report import SCORES
 from podsquad.published_model import published_model
 from podsquad.question import Answer, answer_question, ask_model, read_context
 from podsquad.question_excerpt import Excerpt, cut_excerpt, marked_line, shown
@@ -204,7 +205,7 @@ def describe_model(folder: Path, scores: dict[str, Any]) -> str:
     """Return in a line which model answers, and how well it did when it was evaluated, where it tells."""
     where = folder.resolve()
     name = "/".join(part for part in where.parts[-3:] if part not in ("/", "versions"))
-    exact_match, f1, count = (scores.get(each) for each in ("exact_match", "f1", "num_questions"))
+    exact_match, f1, count = (scores.get(each) for each in SCORES)
     if not (isinstance(exact_match, int | float) and isinstance(f1, int | float) and isinstance(count, int)):
         return name
     return f"{name} · exact match {exact_match:.2f}, F1 {f1:.2f} on {count:,} questions"

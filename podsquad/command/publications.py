@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from typing import Any
 
 from podsquad.config.publish_settings import PublishSettings
 from podsquad.config.settings import Settings
@@ -22,7 +23,7 @@ _logger = logging.getLogger("podsquad.publish")
 
 
 def show_history(settings: Settings, *, token: Token, as_json: bool) -> None:
-    """Print past runs with their verdicts, and what was rolled back at the settings' target.
+    """Print past runs with their verdicts, and every rollback at the settings' target, those that were undone too.
 
     The store tells the runs. The target tells what is current and what was rolled back; where it does not answer, a
     line says so.
@@ -30,14 +31,13 @@ def show_history(settings: Settings, *, token: Token, as_json: bool) -> None:
     with told_on_terminal():
         state = _state_of(settings.publish, token)
     look = look_at(settings.publish, state)
-    show_runs(past_runs(settings.store.path, look), state.withdrawn if state else {}, as_json=as_json)
+    show_runs(past_runs(settings.store.path, look), _rollbacks_in(state) if state else [], as_json=as_json)
 
 
-def show_runs(runs: Sequence[PastRun], withdrawn: Mapping[str, Mapping[str, str]], *, as_json: bool) -> None:
-    """Print past runs, and what was rolled back, by tag."""
+def show_runs(runs: Sequence[PastRun], rollbacks: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print past runs, and rollbacks in their order."""
     if as_json:
-        rolled_back = [{"tag": tag, **entry} for tag, entry in withdrawn.items()]
-        print_json({"runs": [run.to_json() for run in runs], "rolled_back": rolled_back})
+        print_json({"runs": [run.to_json() for run in runs], "rolled_back": list(rollbacks)})
         return
     if not runs:
         print("no run yet: the store holds no evaluation")
@@ -49,7 +49,7 @@ def show_runs(runs: Sequence[PastRun], withdrawn: Mapping[str, Mapping[str, str]
                 f"{run.exact_match:.2f}",
                 f"{run.f1:.2f}",
                 "-" if run.steps is None else f"{run.steps:,}",
-                "-" if run.seconds is None else f"{run.seconds:,.0f} s",
+                run.training,
                 (run.verdict or "not published") + (f" ({run.cause.replace('_', ' ')})" if run.cause else ""),
                 "current" if run.is_current else "rolled back" if run.withdrawn else "",
                 run.tag or "-",
@@ -59,10 +59,13 @@ def show_runs(runs: Sequence[PastRun], withdrawn: Mapping[str, Mapping[str, str]
         ]
         columns = ("when", "profile", "exact match", "F1", "steps", "training", "verdict", "", "version", "where")
         print_table(columns, rows, right=columns[2:6])
-    if withdrawn:
+    if rollbacks:
         print()
-        told = [(_when(each["at"]), tag, each["restored"], each["reason"]) for tag, each in withdrawn.items()]
-        print_table(("rolled back", "version", "back to", "reason"), sorted(told, reverse=True))
+        told = [
+            (_when(each["at"]), each["tag"], each["restored"], "undone" if each["is_undone"] else "", each["reason"])
+            for each in rollbacks
+        ]
+        print_table(("rolled back", "version", "back to", "", "reason"), told)
 
 
 def roll_back(settings: Settings, to: str | None, reason: str, *, token: Token, as_json: bool) -> None:
@@ -92,6 +95,14 @@ def _previous(target: Target, state: TargetState) -> str:
             do="podsquad runs lists what was published; a withdrawn version is named with --to TAG",
         )
     return state.previous.tag
+
+
+def _rollbacks_in(state: TargetState) -> list[dict[str, Any]]:
+    """Return what the target remembers of rollbacks, the newest first."""
+    known = {"reason": "", "restored": "", "at": ""}  # somebody may have taken a word from withdrawn.json
+    standing = [{"tag": tag, **known, **entry, "is_undone": False} for tag, entry in state.withdrawn.items()]
+    undone = [{**entry, "is_undone": True} for entry in state.undone]
+    return sorted([*standing, *undone], key=lambda each: each["at"], reverse=True)
 
 
 def _state_of(settings: PublishSettings, token: Token) -> TargetState | None:

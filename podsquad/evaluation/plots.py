@@ -45,11 +45,11 @@ _DPI = 150
 _DRAWING = threading.Lock()
 
 
-def plot_loss(history: Sequence[Mapping[str, Any]]) -> bytes:
+def plot_loss(history: Sequence[Mapping[str, Any]], mark: str = "") -> bytes:
     """Return a PNG of the training loss over steps, with a running mean, and of the learning rate below.
 
-    ``history`` holds ``step``, ``loss`` and ``learning_rate`` per entry. Raises DataError when it is empty or
-    lacks one.
+    ``history`` holds ``step``, ``loss`` and ``learning_rate`` per entry. ``mark`` is a word that must stand by them, as
+    "emulated". Raises DataError when the history is empty or lacks one.
     """
     try:
         steps = np.array([float(entry["step"]) for entry in history])
@@ -96,14 +96,14 @@ def plot_loss(history: Sequence[Mapping[str, Any]]) -> bytes:
         for axes in (upper, lower):
             axes.set_axisbelow(True)
 
-    return _render(draw, (8.0, 4.6))
+    return _render(draw, (8.0, 4.6), mark)
 
 
-def plot_slices(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], overall_f1: float) -> bytes:
+def plot_slices(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], overall_f1: float, mark: str = "") -> bytes:
     """Return a PNG of F1 (percent) by slice, one panel a view, with the overall F1 as a line.
 
-    ``slices`` is what ``podsquad.evaluation.slices.score_slices`` returns. Raises DataError when it has no
-    view.
+    ``slices`` is what ``podsquad.evaluation.slices.score_slices`` returns, ``mark`` as for ``plot_loss``. Raises
+    DataError when it has no view.
     """
     if not slices:
         raise DataError(
@@ -142,7 +142,7 @@ def plot_slices(slices: Mapping[str, Mapping[str, Mapping[str, Any]]], overall_f
             axes.spines["left"].set_visible(False)
         panels[-1].set_xlabel(f"F1 in percent; dashed: all questions ({overall_f1:.1f})")
 
-    return _render(draw, (8.0, 1.6 + 0.34 * sum(max(1, len(view)) + 1 for view in slices.values())))
+    return _render(draw, (8.0, 1.6 + 0.34 * sum(max(1, len(view)) + 1 for view in slices.values())), mark)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -154,7 +154,7 @@ def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
     return means
 
 
-def _render(draw: Callable[[Any], None], size_inches: tuple[float, float]) -> bytes:
+def _render(draw: Callable[[Any], None], size_inches: tuple[float, float], mark: str) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -167,6 +167,7 @@ def _render(draw: Callable[[Any], None], size_inches: tuple[float, float]) -> by
         figure = Figure(figsize=size_inches, dpi=_DPI, layout=layout)
         canvas = FigureCanvasAgg(figure)
         draw(figure)
+        figure.text(0.99, 0.015, mark, ha="right", va="bottom", color=FAINT, fontweight="bold")
         buffer = io.BytesIO()
         # matplotlib's own name and version are left out of the file: a patch release should not alter bytes.
         canvas.print_png(buffer, metadata={"Software": None})

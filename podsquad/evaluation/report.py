@@ -32,6 +32,7 @@ from podsquad.evaluation.squad_metric import Scores
 from podsquad.store.durable import encode_lines, parse_lines, parse_object, write_bytes, write_json
 
 METRICS_FILE = "metrics.json"
+SCORES = ("exact_match", "f1", "num_questions")  # what is told of a model in a line
 NUM_BEST_KEPT = 5
 _NUM_MISTAKES = 10
 
@@ -53,12 +54,13 @@ def build_evaluation(
     history = read_history(model)
     training = read_training(model)
     metrics = scoring.metrics | ({"emulated": True} if training.get("emulated") else {})
+    mark = "emulated" if "emulated" in metrics else ""
     files = {
         "predictions.json": _predictions(questions, answers),
         QUESTIONS_FILE: encode_lines(_question_rows(scoring)),
         "nbest.jsonl": encode_lines(_best_rows(questions, answers)),
-        "plots/loss.png": plot_loss(history),
-        "plots/f1_by_slice.png": plot_slices(metrics["slices"], metrics["f1"]),
+        "plots/loss.png": plot_loss(history, mark),
+        "plots/f1_by_slice.png": plot_slices(metrics["slices"], metrics["f1"], mark),
         "report.md": write_report(metrics, training, questions, answers, scores).encode("utf-8"),
     }
     try:

@@ -14,13 +14,13 @@ from typing import Any
 from podsquad.config.publish_settings import GateSettings
 from podsquad.errors import DataError, InputMissingError, PodsquadError, StoreError
 from podsquad.evaluation.gate import Contender, GateResult, count_uses, judge
-from podsquad.evaluation.report import METRICS_FILE, read_metrics
+from podsquad.evaluation.report import METRICS_FILE, SCORES, read_metrics
 from podsquad.evaluation.scored import QUESTIONS_FILE, ScoredQuestions, read_scored_questions
 from podsquad.publishing.target import Champion, Target, TargetState, refuse_lost
 from podsquad.publishing.version_files import gate_seed, model_of
 
 VERDICT_FILE = "verdict.json"
-_SCORES = ("exact_match", "f1", "num_questions", "slices")
+_SCORES = (*SCORES, "slices")
 _KEPT = "The champion stays: nothing is proven about the challenger (gate.incomparable is keep)."
 _PUBLISHED = "The challenger is published all the same (gate.incomparable is publish)."
 

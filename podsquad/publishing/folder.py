@@ -33,8 +33,8 @@ from podsquad.publishing.folder_files import (
     remove_leftovers,
     wrong_files,
 )
-from podsquad.publishing.folder_turns import Turn, read_turns, versions_of, withdrawn_by, write_turns
-from podsquad.publishing.listing import FILES_FILE, Listing
+from podsquad.publishing.folder_turns import Turn, read_turns, rollbacks_in, versions_of, write_turns
+from podsquad.publishing.listing import FILES_FILE, Listing, known_digest
 from podsquad.publishing.target import (
     STAMP,
     Champion,
@@ -111,7 +111,8 @@ class FolderTarget:
         if link and champion is None:
             name = Path(link).name
             lost = Version(next((turn.key for turn in turns if tag_of(turn.key) == name), name.removeprefix("v-")))
-        return TargetState(True, champion, withdrawn_by(turns), tuple(there), expected, lost=lost)
+        withdrawn, undone = rollbacks_in(turns)
+        return TargetState(True, champion, withdrawn, tuple(there), expected, lost=lost, undone=undone)
 
     def describe(self, key: str) -> Publication:
         """Return where a version is, or would be. Without a key that of the place alone."""
@@ -210,15 +211,16 @@ class FolderTarget:
                 pass  # who takes the lock tidies first
 
     def why_not_held(self, key: str) -> str:
-        """Say why the version is not the current one, or not whole; empty when it is. Reads every byte of it.
+        """Say why the version is not the current one, or not whole; empty when it is.
 
+        Every byte of it is read, once by a process as long as no file changes: a night looks several times.
         A target that cannot be read does not hold it.
         """
         tag = tag_of(key)
         try:
             if not self.pointer.is_symlink() or self.pointer.readlink() != Path(VERSIONS) / tag:
                 return f"{self.pointer} does not hold this version"
-            wrong = wrong_files(self.path(tag_of(key)), key)
+            wrong = wrong_files(self.path(tag), key, known_digest)
         except OSError as error:
             return f"{self.pointer} cannot be read: {error.strerror or error}"
         return f"{', '.join(wrong)} of {self.path(tag)} changed since" if wrong else ""
@@ -260,11 +262,8 @@ class FolderTarget:
                 )
             smoke(staging)
             write_bytes(staging / FILES_FILE, listing.encode())
-            version, aside = self.path(tag_of(key)), self._aside(tag_of(key))
-            if os.path.lexists(version):
-                # Damaged: out of the way first, for a rename does not replace a folder that holds something.
-                version.rename(aside)
-            move_folder(staging, version)
+            aside = self._aside(tag_of(key))
+            move_folder(staging, self.path(tag_of(key)), aside)  # a damaged one is users' until the last moment
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,21 @@ def copy_file(source: Path, target: Path) -> FileDigest:
     return FileDigest(*copy_bytes(source, target))
 
 
-def wrong_files(version: Path, key: str) -> list[str]:
+def wrong_files(version: Path, key: str, digest: Callable[[Path], FileDigest] = read_digest) -> list[str]:
     """Return what in a version's folder is not as its files.json says, for this key; empty: it is whole.
 
-    Raises OSError for a file that cannot be read.
+    ``digest`` reads a file. Raises OSError for one that cannot be read.
     """
     listing = listing_in(version)
     if listing is None or listing.key != key:
         return [FILES_FILE]
     entries = [path for path in version.rglob("*") if path.is_symlink() or not path.is_dir()]
     found = {path.relative_to(version).as_posix() for path in entries}
-    differing = {name for name in found & set(listing.files) if _digest(version / name) != listing.files[name]}
+    differing = {
+        name
+        for name in found & set(listing.files)
+        if not (version / name).is_file() or digest(version / name) != listing.files[name]
+    }
     return sorted(differing | found ^ {*listing.files, FILES_FILE})
 
 
@@ -72,7 +77,3 @@ def damaged(version: Path, wrong: list[str]) -> StoreError:
         why="the version is damaged",
         do="name another version, or publish it again from the store",
     )
-
-
-def _digest(path: Path) -> FileDigest | None:
-    return read_digest(path) if path.is_file() else None

@@ -57,17 +57,19 @@ def write_turns(home: Path, turns: Sequence[Turn]) -> None:
     write_json(home / TURNS_FILE, {"turns": [asdict(turn) for turn in turns]})
 
 
-def withdrawn_by(turns: Sequence[Turn]) -> dict[str, dict[str, str]]:
-    """Return what was rolled back and did not come back since, as ``TargetState.withdrawn`` tells it."""
+def rollbacks_in(turns: Sequence[Turn]) -> tuple[dict[str, dict[str, str]], tuple[dict[str, str], ...]]:
+    """Return what was rolled back, and which rollbacks were undone, as ``TargetState`` tells withdrawn and undone."""
     withdrawn: dict[str, dict[str, str]] = {}
+    undone = []
     before = None
     for turn in turns:
-        withdrawn.pop(tag_of(turn.key), None)
+        if entry := withdrawn.pop(tag_of(turn.key), None):
+            undone.append({"tag": tag_of(turn.key), **entry})
         if turn.reason and before and before.key != turn.key:
             entry = {"reason": turn.reason, "restored": tag_of(turn.key), "at": turn.at}
             withdrawn[tag_of(before.key)] = entry | ({"model": before.model} if before.model else {})
         before = turn
-    return withdrawn
+    return withdrawn, tuple(undone)
 
 
 def versions_of(turns: Sequence[Turn]) -> list[Version]:

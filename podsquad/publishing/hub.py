@@ -24,6 +24,7 @@ from podsquad.publishing.hub_landing import download_listed, land
 from podsquad.publishing.hub_listing import changed_files, read_tree, wrong_files
 from podsquad.publishing.hub_state import (
     MAIN,
+    ROLLBACK_TITLE,
     TRAILER,
     HubChampion,
     HubState,
@@ -43,7 +44,6 @@ from podsquad.publishing.target import (
     Publication,
     Smoke,
     TargetKind,
-    Version,
     check_version,
     one_line,
     refuse_withdrawn,
@@ -120,7 +120,7 @@ class HubTarget:
                 commit = self._put_new(state, Listing.of(key, files), files, smoke)
         if not is_tagged:
             self._tag(key, commit)
-        self._remove_candidates(key, leaving)
+        self._remove_candidates(state, key)
         return replace(self.describe(key), commit=commit)
 
     def rollback(self, to: str, reason: str, smoke: Smoke, expected: str | None = None) -> Publication:
@@ -142,6 +142,7 @@ class HubTarget:
                 do="name one of them with --to",
             )
         if (champion := self._already_on_main(state, known[to].key)) is not None:
+            self._remove_candidates(state, known[to].key)
             return replace(self.describe(known[to].key), commit=champion.commit)
         if expected not in (None, state.refs.head):
             raise TemporaryError(
@@ -151,7 +152,7 @@ class HubTarget:
             )
         self._tag_current(state)
         commit = self._restore(state, known[to], reason, smoke)
-        self._remove_candidates(known[to].key, state.champion or state.lost)
+        self._remove_candidates(state, known[to].key)
         return replace(self.describe(known[to].key), commit=commit)
 
     def settle(self) -> None:
@@ -162,7 +163,7 @@ class HubTarget:
         state = self.state()
         if current := state.champion or state.lost:
             self._tag_current(state)
-            self._remove_candidates(current.key)
+            self._remove_candidates(state, current.key)
 
     def describe(self, key: str) -> Publication:
         """Return where a version is, or would be; the Hub is not asked. Without a key that of the place alone."""
@@ -247,7 +248,7 @@ class HubTarget:
     def _put_new(self, state: HubState, listing: Listing, files: Mapping[str, Path], smoke: Smoke) -> str:
         """Return the commit on main of a version that was never there."""
         hub, head = self.hub, state.refs.head
-        self._remove_candidates(listing.key)
+        self._remove_candidates(state, listing.key)
         candidate = candidate_of(listing.key, self.now().strftime(STAMP))
         hub.call(
             f"making the branch {candidate}", hub.api.create_branch, branch=candidate, revision=head, exist_ok=True
@@ -279,7 +280,7 @@ class HubTarget:
             at = self.now().strftime(STAMP)
             model = {"model": model_of(state.champion.listing)} if state.champion else {}
             withdrawn[leaving.tag] = {"reason": reason, "restored": version.tag, "at": at, **model}
-            title, text = f"Roll back from {leaving.tag} to {version.tag}", f"{reason}\n\n"
+            title, text = ROLLBACK_TITLE.format(leaving.tag, version.tag), f"{reason}\n\n"
         own = {WITHDRAWN_FILE: encode_withdrawn(withdrawn)} if withdrawn != state.withdrawn else {}
         removed = self._to_remove(state, listing)
         message = (title, f"{text}{TRAILER}{version.key}")
@@ -327,11 +328,12 @@ class HubTarget:
             self.hub.log(f"{', '.join(strange)} of {self.hub.url} are not podsquad's and are replaced")
         return sorted(here & former - set(listing.files))
 
-    def _remove_candidates(self, key: str, leaving: Version | None = None) -> None:
-        """Remove the branches of this version, of the one that it took the place of, and those that are old."""
+    def _remove_candidates(self, state: HubState, key: str) -> None:
+        """Remove the branches of this version, of those that were or had been current in ``state``, and old ones."""
         refs = read_refs(self.hub) or Refs({}, {})
         oldest = (self.now() - _LEFT_OVER_AFTER).strftime(STAMP)
-        keys = (key, leaving.key) if leaving else (key,)
-        for name in stale_candidates(refs.branches, keys, oldest):
+        current = state.champion or state.lost
+        tags = {tag_of(key), *state.withdrawn, *((current.tag,) if current else ())}
+        for name in stale_candidates(refs.branches, tags, oldest):
             # None: another run was quicker.
             self.hub.find(f"removing the branch {name}", self.hub.api.delete_branch, branch=name)

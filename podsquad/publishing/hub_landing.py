@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podsquad.errors import InternalError, PodsquadError, TemporaryError
 from podsquad.publishing.hub_client import ATTEMPTS, Hub
-from podsquad.publishing.hub_state import TRAILER, read_refs
+from podsquad.publishing.hub_state import key_in, read_history, read_refs
 from podsquad.publishing.listing import Listing
 
 _DOWNLOADS = 2
@@ -47,7 +47,7 @@ def land(
     ``message`` holds the title and the text, which names the version's key in a line of its own. Raises TemporaryError
     when somebody else committed meanwhile (nothing is overwritten), else as ``explain_hub_error`` says.
     """
-    if TRAILER + key not in message[1].splitlines():
+    if key_in(message[1]) != key:
         raise InternalError(
             f"the text of a commit of {key} does not name it",
             why="by that name the commit is found again when the Hub's answer is lost",
@@ -76,14 +76,13 @@ def land(
 
 
 def _own_commit(hub: Hub, branch: str, parent: str, key: str) -> str:
-    history = hub.call(f"reading the history of {hub.repository}", hub.api.list_repo_commits, revision=branch)
     newer = []
-    for commit in history:
+    for commit in read_history(hub, branch):
         if commit.commit_id == parent:
             break
         newer.append(commit)
     for commit in newer:
-        if TRAILER + key in (commit.message or "").splitlines():
+        if key_in(commit.message) == key:
             return str(commit.commit_id)
     told = "; ".join(f"{each.commit_id[:12]} {each.title!r} by {', '.join(each.authors)}" for each in newer[:3])
     raise TemporaryError(

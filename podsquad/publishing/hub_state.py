@@ -2,7 +2,8 @@
 
 On main lie the files of the champion, with two of podsquad's own: ``files.json``, which lists what podsquad put there,
 and ``withdrawn.json``. Every commit by which a version came to main says so in a line
-``podsquad-version: KEY`` of its text. Files that others put there are left alone and are in no listing.
+``podsquad-version: KEY`` of its text, and that of a rollback in its title and the reason. Files that others put there
+are left alone and are in no listing.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from podsquad.errors import DataError, InputMissingError
 from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.listing import FILES_FILE, Listing
 from podsquad.publishing.receipt import RECEIPT_FILE
-from podsquad.publishing.target import WITHDRAWN_FILE, Champion, TargetState, Version
+from podsquad.publishing.target import STAMP, WITHDRAWN_FILE, Champion, TargetState, Version, tag_of
 from podsquad.store.durable import encode_json, parse_object
 
 MAIN = "main"
 TRAILER = "podsquad-version: "
 _CANDIDATE = "podsquad-candidate-"
+ROLLBACK_TITLE = "Roll back from {} to {}"  # of the commit: the tags of the version that leaves, and of the other
+_ROLLBACK = re.compile(ROLLBACK_TITLE.format(*["(v-[0-9a-f]{12})"] * 2))
 
 
 def candidate_of(key: str, stamp: str) -> str:
@@ -30,9 +33,9 @@ def candidate_of(key: str, stamp: str) -> str:
     return f"{_CANDIDATE}{key[:12]}-{stamp}"
 
 
-def stale_candidates(branches: Iterable[str], keys: Iterable[str], oldest_stamp: str) -> list[str]:
+def stale_candidates(branches: Iterable[str], tags: Iterable[str], oldest_stamp: str) -> list[str]:
     """Return the candidate branches of these versions, and those of others that were made before ``oldest_stamp``."""
-    found, done = [], {key[:12] for key in keys}
+    found, done = [], {tag.removeprefix("v-") for tag in tags}
     for name in sorted(branches):
         if name.startswith(_CANDIDATE):
             version, _, stamp = name.removeprefix(_CANDIDATE).partition("-")
@@ -108,7 +111,8 @@ def read_state(hub: Hub, scratch: Path) -> HubState:
     refs = read_refs(hub)
     if refs is None:
         return NOTHING
-    versions = read_versions(hub)
+    history = read_history(hub, MAIN)
+    versions = _versions_in(history)
     try:
         listing = read_listing(hub, refs.head, scratch)
     except DataError:
@@ -122,7 +126,8 @@ def read_state(hub: Hub, scratch: Path) -> HubState:
         champion = HubChampion(listing.key, listing, _read_receipt(hub, refs.head, scratch), commit)
     known = tuple(each for each in versions if each.tag in refs.tags)
     lost = versions[0] if versions and champion is None else None  # somebody removed or changed files.json
-    return HubState(True, champion, withdrawn, known, refs.head, refs, lost=lost)
+    undone = _undone_in(history)
+    return HubState(True, champion, withdrawn, known, refs.head, refs, lost=lost, undone=undone)
 
 
 def read_listing(hub: Hub, revision: str, scratch: Path) -> Listing | None:
@@ -136,15 +141,42 @@ def read_listing(hub: Hub, revision: str, scratch: Path) -> Listing | None:
         raise _unreadable(hub, FILES_FILE, revision, error) from error
 
 
-def read_versions(hub: Hub) -> list[HubVersion]:
+def read_history(hub: Hub, branch: str) -> list[Any]:
+    """Return the commits of a branch as the client gives them, the newest first."""
+    found: list[Any] = hub.call(f"reading the history of {hub.repository}", hub.api.list_repo_commits, revision=branch)
+    return found
+
+
+def key_in(message: str | None) -> str:
+    """Return the key of the version that a commit's text names; empty: it names none."""
+    # The last such line: the text before it may quote another commit's.
+    keys = re.findall(rf"^{TRAILER}([0-9a-f]+)$", message or "", re.MULTILINE)
+    return str(keys[-1]) if keys else ""
+
+
+def _versions_in(history: Iterable[Any]) -> list[HubVersion]:
     """Return each version with the last commit that brought it to main, the newest first."""
-    history = hub.call(f"reading the history of {hub.repository}", hub.api.list_repo_commits, revision=MAIN)
     found: dict[str, HubVersion] = {}
     for commit in history:
-        # The last such line: the text before it may quote another commit's.
-        if keys := re.findall(rf"^{TRAILER}([0-9a-f]+)$", commit.message or "", re.MULTILINE):
-            found.setdefault(keys[-1], HubVersion(keys[-1], commit.commit_id))
+        if key := key_in(commit.message):
+            found.setdefault(key, HubVersion(key, commit.commit_id))
     return list(found.values())
+
+
+def _undone_in(history: Iterable[Any]) -> tuple[dict[str, str], ...]:
+    """Return the rollbacks whose version came back later, as ``TargetState.undone`` tells them."""
+    standing: dict[str, dict[str, str]] = {}
+    undone = []
+    for commit in reversed(list(history)):
+        if not (key := key_in(commit.message)):
+            continue
+        if entry := standing.pop(tag_of(key), None):
+            undone.append(entry)
+        if found := _ROLLBACK.fullmatch(commit.title):
+            reason = commit.message.partition("\n")[0]
+            at = commit.created_at.strftime(STAMP)
+            standing[found[1]] = {"tag": found[1], "restored": found[2], "reason": reason, "at": at}
+    return tuple(undone)
 
 
 def encode_withdrawn(withdrawn: Mapping[str, Mapping[str, str]]) -> bytes:

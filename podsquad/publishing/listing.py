@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podsquad.store.contents import FileDigest, is_plain_name, open_regular
+from podsquad.store.contents import FileDigest, digest_file, is_plain_name, open_regular
 from podsquad.store.durable import encode_json, parse_json
 
 FILES_FILE = "files.json"
+_YOUNG_NANOSECONDS = 2 * 10**9  # the coarsest clock of a file system, FAT's
 _HEXADECIMAL = re.compile(r"[0-9a-f]{12,128}")
 
 
@@ -74,3 +76,13 @@ def read_digest(path: Path) -> FileDigest:
     with open_regular(path) as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return FileDigest(file.tell(), sha256)
+
+
+def known_digest(path: Path) -> FileDigest:
+    """Return the same of a file that stays where it is, read once by this process as long as it does not change.
+
+    One that changed just now is read each time: another change within the same tick of the clock would not be seen.
+    """
+    status = path.stat()
+    is_young = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _YOUNG_NANOSECONDS
+    return read_digest(path) if is_young else digest_file(path)

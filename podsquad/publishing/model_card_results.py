@@ -47,8 +47,7 @@ def tell_slices(metrics: Mapping[str, Any]) -> str:
 def tell_gate(gate: Mapping[str, Any]) -> str:
     """Return the gate's verdict and what it rests on; ``gate`` is what the receipt tells of it."""
     verdict = str(gate["verdict"])
-    said = f"**{verdict}**: {_VERDICTS[verdict]}. {gate['reason']}" if verdict in _VERDICTS else gate["reason"]
-    parts = [str(said)]
+    parts = [f"**{verdict}**: {_VERDICTS[verdict]}. {gate['reason']}"]
     overall = gate.get("overall")
     if overall:
         rows = [("the model before", f"`{gate['champion']}`")] if gate.get("champion") else []

@@ -16,13 +16,19 @@ from podsquad.publishing.target import Publication, Target
 
 
 @contextmanager
-def target_of(settings: PublishSettings, log: Callable[[str], None] = lambda line: None) -> Iterator[Target]:
-    """Yield the target that the settings name. Raises SettingsError for the Hub without a repository."""
+def target_of(
+    settings: PublishSettings, log: Callable[[str], None] = lambda line: None, work: Path | None = None
+) -> Iterator[Target]:
+    """Yield the target that the settings name. Raises SettingsError for the Hub without a repository.
+
+    What comes from the Hub is read back in a folder below ``work``, where a version has room; without it in the
+    system's temporary folder.
+    """
     if settings.target == "folder":
         yield FolderTarget(settings.folder, settings.name, log)
         return
-    with tempfile.TemporaryDirectory(prefix="podsquad-hub-") as work:
-        yield HubTarget(hub_of(settings, log), Path(work), settings.private)
+    with tempfile.TemporaryDirectory(prefix="podsquad-hub-", dir=work) as folder:
+        yield HubTarget(hub_of(settings, log), Path(folder), settings.private)
 
 
 @contextmanager

@@ -23,10 +23,9 @@ from podsquad.data.arrow import read_layout
 from podsquad.data.dataset import read_origin, read_report
 from podsquad.errors import DataError
 from podsquad.evaluation.report import read_metrics
-from podsquad.publishing.decide import VERDICT_FILE, Challenger, Decision, Rescore, decide
+from podsquad.publishing.decide import VERDICT_FILE, Challenger, Rescore, decide
 from podsquad.publishing.listing import read_digest
 from podsquad.publishing.model_card import write_model_card
-from podsquad.publishing.nothing_new import nothing_new
 from podsquad.publishing.receipt import (
     CARD_FILE,
     RECEIPT_FILE,
@@ -37,6 +36,7 @@ from podsquad.publishing.receipt import (
     version_key,
 )
 from podsquad.publishing.target import Champion, Publication, Smoke, Target, TargetState
+from podsquad.publishing.verdict_form import nothing_new, told
 from podsquad.publishing.version_files import collect_files, model_digest
 from podsquad.store.contents import digest_file
 from podsquad.store.durable import encode_json, parse_object, write_bytes, write_json
@@ -99,7 +99,16 @@ def publish_challenger(order: PublishOrder) -> None:
             work=order.work,
             log=order.log,
         )
-        verdict = _verdict(challenger, decision)
+        verdict = told(
+            decision.result,
+            decision.champion,
+            challenger.metrics,
+            is_published=decision.publishes,
+            policy=decision.policy,
+        )
+    if not verdict["is_published"]:
+        # Nobody else would while nothing is published. First: that a killed publisher's tag is missing is no damage.
+        order.target.settle()
     wrong = _what_is_wrong(order, state.champion) if verdict["verdict"] == "unchanged" and state.champion else ""
     if wrong:
         verdict |= {"policy": f"{_PUT_RIGHT} {wrong}."}
@@ -130,7 +139,8 @@ def read_verdict(artifact: Path, *, is_reused: bool = False) -> dict[str, Any]:
     verdict = _read(artifact / VERDICT_FILE)
     if is_reused and (verdict["is_published"] or verdict["verdict"] == "unchanged"):
         model, held = verdict["challenger_digest"], read_publication(artifact)
-        return nothing_new(_UNCHANGED, held, model, verdict["challenger"], verdict)
+        metrics = verdict["challenger"] | {"emulated": verdict.get("emulated", False)}
+        return nothing_new(_UNCHANGED, held, model, metrics, verdict)
     return verdict
 
 
@@ -170,16 +180,6 @@ def _begun(order: PublishOrder, state: TargetState) -> dict[str, Any] | None:
     return verdict
 
 
-def _verdict(challenger: Challenger, decision: Decision) -> dict[str, Any]:
-    scores = ("exact_match", "f1", "num_questions")
-    return decision.result.to_json() | {
-        "is_published": decision.publishes,
-        "policy": decision.policy,
-        "champion": None if decision.champion is None else dict(decision.champion),
-        "challenger": {name: challenger.metrics[name] for name in scores},
-    }
-
-
 def _act(
     order: PublishOrder, verdict: dict[str, Any], files: Mapping[str, Path], state: TargetState, wrong: str
 ) -> _Acted:
@@ -188,7 +188,6 @@ def _act(
     if verdict["verdict"] == "unchanged" and champion is not None:
         return _keep(order, verdict, files, champion, wrong, state.expected)
     if not verdict["is_published"]:
-        target.settle()  # else nobody would, while nothing is published: a champion without its tag cannot come back
         return _Acted(verdict, target.describe(champion.key if champion else ""), b"")
     return _publish(order, verdict, _with_card(order, _gate_in_brief(verdict), files), state.expected)
 
@@ -204,7 +203,6 @@ def _keep(
     """Publish nothing where the champion is this very model, but put right what was damaged."""
     receipt, is_told = _receipt_of(champion)
     if not wrong:
-        order.target.settle()
         return _Acted(verdict, order.target.describe(champion.key), receipt)
     order.log(wrong)
     if is_told and champion.receipt is not None:

@@ -62,6 +62,8 @@ class TargetState:
     """Another one after every change of what is current; empty where there is nothing yet."""
     lost: Version | None = field(default=None, kw_only=True)
     """The version that ought to be the champion, where its listing is damaged or gone; then ``champion`` is None."""
+    undone: tuple[Mapping[str, str], ...] = field(default=(), kw_only=True)
+    """The rollbacks whose version has come back since, the oldest first: its tag, and reason, restored and at."""
 
     @property
     def previous(self) -> Version | None:

@@ -28,7 +28,7 @@ def verify_scores(receipt: Receipt, published: Published, records: Sequence[Reco
     if evaluation_digest(questions) != scores.evaluation_digest:
         return Finding("data", "scores", "changed", "these are not the questions that the model was scored on")
     try:
-        answers = {row["id"]: row["prediction"] for row in parse_lines(published.read(QUESTIONS_FILE))}
+        answers = {row["id"]: _text(row["prediction"]) for row in parse_lines(published.read(QUESTIONS_FILE))}
     except (ValueError, KeyError, TypeError):
         return Finding("data", "scores", "changed", f"{QUESTIONS_FILE} cannot be read")
     again = score_answers([answers.get(key) for key in questions.ids], questions.answers)
@@ -41,6 +41,12 @@ def verify_scores(receipt: Receipt, published: Published, records: Sequence[Reco
         told = f"the answers reach {again.exact_match:.4f} and {again.f1:.4f}, not {scores.exact_match:.4f} and "
         return Finding("data", "scores", "changed", f"{told}{scores.f1:.4f}")
     return Finding("data", "scores", "ok", f"all {again.num_questions:,} answers scored again")
+
+
+def _text(prediction: object) -> str:
+    if not isinstance(prediction, str):
+        raise TypeError("a prediction is a text")
+    return prediction
 
 
 def _questions(records: Sequence[Record]) -> Questions:

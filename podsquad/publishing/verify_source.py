@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from podsquad.errors import InputMissingError, SettingsError, StoreError, TemporaryError
+from podsquad.publishing.folder import VERSIONS
 from podsquad.publishing.hub_client import Hub
 from podsquad.publishing.hub_listing import read_tree
 from podsquad.publishing.hub_state import MAIN
@@ -51,8 +52,10 @@ def open_folder(folder: Path) -> Published:
         )
     try:
         home = folder.resolve()
-        is_download = (home / _CLIENT).is_dir() or home.parent.name == "snapshots"  # the latter: in the client's cache
-        names = frozenset(name for name in list_all(home) if not name.startswith(f"{_CLIENT}/"))
+        is_own = home.parent.name == VERSIONS  # of a folder target: nothing of the Hub's client belongs there
+        has_notes = (home / _CLIENT).is_dir() and not is_own
+        is_download = has_notes or home.parent.name == "snapshots"  # the latter: in the client's cache
+        names = frozenset(name for name in list_all(home) if not (has_notes and name.startswith(f"{_CLIENT}/")))
     except OSError as error:
         raise _unreadable(folder, error) from error
     _refuse_strange(names, str(folder))

@@ -24,7 +24,7 @@ class Desk:
     """The command against one target that holds two versions."""
 
     def __init__(self, target: Target, sets: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.target, self.sets, self._capsys = target, sets, capsys
+        self.target, self.sets, self.folder, self._capsys = target, sets, folder, capsys
         self.models = [make_model(folder, number) for number in (1, 2)]
         for model in self.models:
             target.publish(model.key, model.files, lambda folder: None)
@@ -89,8 +89,33 @@ def test_to_a_version_by_its_tag_and_again(desk: Desk) -> None:
     desk.run("rollback", "--reason", "slow")
     told = json.loads(desk.run("rollback", "--to", two.tag, "--reason", "it was right", "--json")[1])
     assert (told["from"], told["to"], told["key"]) == (one.tag, two.tag, two.key)
+    told = json.loads(desk.run("runs", "--json")[1])["rolled_back"]
+    assert {(each["tag"], each["restored"], each["reason"], each["is_undone"]) for each in told} == {
+        (one.tag, two.tag, "it was right", False),
+        (two.tag, one.tag, "slow", True),
+    }
+    (undone,) = [line for line in desk.run("runs")[1].splitlines() if "undone" in line]
+    assert undone.split()[-4:] == [two.tag, one.tag, "undone", "slow"]
     code, out, _ = desk.run("rollback", "--to", two.tag, "--reason", "again")
     assert (code, "nothing was to be done" in out) == (0, True)
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["the one before", "a tag"])
+def test_what_somebody_else_publishes_meanwhile_is_rolled_back_only_to_a_version_that_is_named(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, is_named: bool
+) -> None:
+    one, _ = desk.models
+    three = make_model(desk.folder, 3)
+
+    def publish_and_ask(log: Any) -> Callable[[Path], None]:  # after the command has looked, before it rolls back
+        desk.target.publish(three.key, three.files, lambda folder: None)
+        return lambda folder: None
+
+    monkeypatch.setattr(publications, "any_question", publish_and_ask)
+    arguments = ["--to", one.tag] if is_named else []
+    code, _, err = desk.run("rollback", "--reason", "slow", *arguments)
+    assert (code, "somebody else" in err) == ((0, False) if is_named else (75, True)), err
+    assert desk.champion() == (one.key if is_named else three.key)
 
 
 @pytest.mark.parametrize(

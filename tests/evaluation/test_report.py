@@ -12,7 +12,8 @@ import pytest
 
 from podsquad.data.dataset import read_questions
 from podsquad.errors import DataError, InternalError, StoreError
-from podsquad.evaluation.report import read_metrics
+from podsquad.evaluation.plots import plot_loss
+from podsquad.evaluation.report import read_history, read_metrics
 from podsquad.evaluation.scored import evaluation_digest, read_scored_questions
 from tests.evaluation.official_squad_metric import evaluate
 from tests.evaluation.small_inputs import CONTEXT, WORDS, Inputs, make_inputs
@@ -26,6 +27,7 @@ FILES = [
     "questions.jsonl",
     "report.md",
 ]
+PICTURES = [name for name in FILES if name.endswith(".png")]
 
 
 @pytest.fixture
@@ -88,11 +90,17 @@ def test_the_report_is_for_people(inputs: Inputs) -> None:
 
 
 def test_an_emulated_training_s_evaluation_says_so(inputs: Inputs) -> None:
-    assert "mulat" not in "".join((inputs.build() / name).read_text() for name in ("report.md", "metrics.json"))
+    plain = inputs.build()
+    assert "mulat" not in "".join((plain / name).read_text() for name in ("report.md", "metrics.json"))
+    pictures = [(plain / name).read_bytes() for name in PICTURES]
     path = inputs.root / "model/training.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"emulated": True}))
     assert read_metrics(inputs.build())["emulated"] is True
-    assert "**Emulated**" in (inputs.build() / "report.md").read_text()
+    emulated = inputs.build()
+    assert "**Emulated**" in (emulated / "report.md").read_text()
+    marked = [(emulated / name).read_bytes() for name in PICTURES]
+    assert all(one != other for one, other in zip(pictures, marked, strict=True))
+    assert marked[1] == plot_loss(read_history(inputs.root / "model"), "emulated")
 
 
 def test_equal_inputs_give_equal_bytes(inputs: Inputs) -> None:

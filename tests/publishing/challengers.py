@@ -46,10 +46,14 @@ class Desk:
     settings: Mapping[str, Any] = field(default_factory=dict)
     rescore: Callable[[Path], Rescored] = cannot_rescore
     smoke: Callable[[Path], object] = lambda folder: None
+    seconds: float = 1.0
+    """How long a training takes here, which the card tells: another machine's receipt of the same model differs."""
+    is_emulated: bool = False
+    """Whether the evaluations say that the IPUs of their models were."""
     lines: list[str] = field(default_factory=list)
     _orders: int = 0
 
-    def inputs(self, weights: str, f1: float, evaluation: str = "e", card: str = "") -> dict[StageName, Path]:
+    def inputs(self, weights: str, f1: float, evaluation: str = "e") -> dict[StageName, Path]:
         """Return the artifacts of a model whose every question has that F1 (0 to 1)."""
         made: dict[StageName, Artifact] = {}
         store = Store(self.folder / "store")
@@ -65,7 +69,7 @@ class Desk:
                 )
 
                 def build(output: Path, work: Path, handle: int, stage: StageName = stage) -> None:
-                    self._fill(stage, output, weights, f1, evaluation, card)
+                    self._fill(stage, output, weights, f1, evaluation)
 
                 made[stage], _ = store.ensure(ingredients, build, log=self.lines.append)
         return {name: artifact.path for name, artifact in made.items()}
@@ -107,7 +111,7 @@ class Desk:
         """Tell whether the target holds what the artifact says."""
         return self.target.why_not_held(read_publication(artifact).key) == ""
 
-    def _fill(self, stage: StageName, output: Path, weights: str, f1: float, evaluation: str, card: str) -> None:
+    def _fill(self, stage: StageName, output: Path, weights: str, f1: float, evaluation: str) -> None:
         if stage == "download":
             data = DataSettings(demo_train_questions=10, demo_validation_questions=10)
             build_dataset(data, output, log=self.lines.append)
@@ -121,7 +125,7 @@ class Desk:
             for name, content in {"config.json": "{}", "tokenizer.json": "{}", "model.safetensors": weights}.items():
                 (output / "model" / name).write_text(content)
             (output / "training.json").write_text(json.dumps({"steps": 3, "device": "cpu", "mean_loss": 0.5}))
-            (output / "record/training.json").write_text(json.dumps({"seconds": 1.0, "card": card}))
+            (output / "record/training.json").write_text(json.dumps({"seconds": self.seconds}))
         else:
             metrics = {
                 "exact_match": 100 * f1,
@@ -131,7 +135,7 @@ class Desk:
                 "num_best": 20,
                 "max_answer_tokens": 30,
                 "slices": {},
-            }
+            } | ({"emulated": True} if self.is_emulated else {})
             (output / "metrics.json").write_text(json.dumps(metrics))
             (output / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in question_rows(f1)))
             (output / "plots").mkdir()

@@ -8,8 +8,11 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from filelock import FileLock
 
 from podsquad.errors import DiskFullError, InternalError, StoreError, TemporaryError
 from podsquad.publishing import folder as module
+from podsquad.publishing import listing
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.target import Publication, tag_of
 from podsquad.store.contents import FileDigest
@@ -181,6 +185,85 @@ def test_damage_within_one_tick_of_the_clock_is_noticed(desk: Desk, monkeypatch:
     flip_a_bit(weights)
     monkeypatch.setattr(os, "fstat", same_times)
     assert not desk.holds(desk.one)
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the kinds of the digests that are made from now on."""
+    made: list[str] = []
+
+    def counted(name: str) -> None:
+        real = getattr(hashlib, name)
+        monkeypatch.setattr(hashlib, name, lambda *given: made.append(name) or real(*given))
+
+    for name in ("sha256", "file_digest"):
+        counted(name)
+    return made
+
+
+def test_a_version_is_read_once_by_a_process_that_looks_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Path(desk.publish().url) / "model.safetensors"
+    monkeypatch.setattr(listing, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + 60 * 10**9))  # a minute later
+    reads = count_reads(monkeypatch)
+    assert desk.holds(desk.one)
+    assert len(reads) == len(desk.one.files)
+    assert desk.holds(desk.one)
+    assert len(reads) == len(desk.one.files)
+    flip_a_bit(weights)
+    os.utime(weights, ns=(1, 1))  # whatever the clock's tick, it is another time
+    assert not desk.holds(desk.one)
+
+
+def test_a_version_that_was_just_written_is_read_each_time(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.publish()
+    monkeypatch.setattr(listing, "_YOUNG_NANOSECONDS", 10**12)  # however slow this machine is
+    reads = count_reads(monkeypatch)
+    for looks in (1, 2):
+        assert desk.holds(desk.one)
+        assert len(reads) == looks * len(desk.one.files)
+
+
+def test_users_have_the_damaged_version_until_it_is_built_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    flip_a_bit(Path(desk.publish().url) / "model.safetensors")
+    there: list[bool] = []
+    fsync = os.fsync
+
+    def look(handle: int) -> None:
+        there.append(desk.target.pointer.is_dir())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", look)
+    desk.publish()
+    assert len(there) > len(desk.one.files)
+    assert all(there)
+    assert desk.holds(desk.one)
+
+
+def test_a_repair_that_fails_leaves_users_what_they_had(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = Path(desk.publish().url) / "model.safetensors"
+    flip_a_bit(weights)
+    damaged, replace, rename, fsync = weights.read_bytes(), os.replace, os.rename, os.fsync
+    for failing_call in range(1, 100):
+        left = failing_call
+
+        def fail_once(call: Callable[..., Any]) -> Callable[..., Any]:
+            def failing(*given: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise OSError(errno.EIO, "Input/output error")
+                return call(*given)
+
+            return failing
+
+        with monkeypatch.context() as patch, suppress(StoreError):
+            for name, call in (("replace", replace), ("rename", rename), ("fsync", fsync)):
+                patch.setattr(os, name, fail_once(call))
+            desk.publish()
+        assert weights.read_bytes() in (damaged, desk.one.contents["model.safetensors"])
+        if left > 0:  # there are no more calls
+            break
+    assert desk.holds(desk.one)
+    assert failing_call > len(desk.one.files)
 
 
 def test_a_damaged_version_is_not_rolled_back_to(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from podsquad import hub_waits
-from podsquad.errors import InternalError, PodsquadError, SettingsError, TemporaryError
+from podsquad.errors import InputMissingError, InternalError, PodsquadError, SettingsError, TemporaryError
 from tests.publishing.hub_place import REPOSITORY, Model, Place, kinds, make_model
 
 LIMITED = {"status": 429, "headers": {"Retry-After": "7"}}
@@ -178,6 +178,16 @@ def test_a_refusal_is_told_at_once(
     with pytest.raises(kind, match=f"HTTP {status}") as caught:
         place.publish(make_model(place.folder, 2))
     assert "HF_TOKEN" in caught.value.do
+    assert place.waits == []
+
+
+@pytest.mark.parametrize("path", ["/branch/", "commit/podsquad", "commit/main", "/tag/"])
+def test_what_is_not_there_is_told_at_once(place: Place, former: Model, path: str) -> None:
+    place.waits.clear()
+    place.server.fail("status", "POST", path, status=404, times=10_000)
+    with pytest.raises(InputMissingError, match="HTTP 404") as caught:
+        place.publish(make_model(place.folder, 2))
+    assert caught.value.do
     assert place.waits == []
 
 

@@ -63,6 +63,24 @@ def test_a_second_call_changes_nothing(place: Place, models: list[Model]) -> Non
     assert len(place.titles()) == 5
 
 
+def test_a_second_call_removes_the_branches_that_a_killed_one_left(place: Place, models: list[Model]) -> None:
+    first, _, third = models
+    place.target().rollback(first.tag, "slow", place.smoke)
+    place.repository().create_branch(f"podsquad-candidate-{third.key[:12]}-20990101T000000Z", "main")
+    place.target().rollback(first.tag, "slow", place.smoke)
+    assert set(place.repository().branches) == {"main"}
+
+
+def test_a_commit_of_others_that_is_titled_as_a_rollback_is_none(place: Place, models: list[Model]) -> None:
+    first, _, third = models
+    repository = place.repository()
+    files = dict(repository.find("main").files)
+    repository.commit("main", files, f"Roll back from {third.tag} to {first.tag}", "by hand", "grace")
+    place.publish(make_model(place.folder, 4))
+    place.target().rollback(third.tag, "slow", place.smoke)
+    assert place.target().state().undone == ()
+
+
 def test_a_withdrawn_version_is_not_published_again_but_can_be_brought_back(place: Place, models: list[Model]) -> None:
     _, second, third = models
     place.target().rollback(second.tag, "it answers in French", place.smoke)

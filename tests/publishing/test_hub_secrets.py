@@ -80,7 +80,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     "path", ["whoami", "create", "/refs$", "/preupload/", "/batch", "^/put/", "commit/main", "/tag/"]
 )
 @pytest.mark.parametrize(
-    ("do", "status"), [("status", 400), ("status", 401), ("status", 403), ("status", 500), ("cut", 0), ("never", 0)]
+    ("do", "status"), [*(("status", status) for status in (400, 401, 403, 404, 429, 500)), ("cut", 0), ("never", 0)]
 )
 def test_no_failure_tells_the_token(place: Place, told: Callable[[], str], do: str, status: int, path: str) -> None:
     fail_and_listen(place, told, TOKEN, do, status, path)

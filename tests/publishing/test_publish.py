@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,13 @@ def test_what_was_rolled_back_is_not_published_again(desk: Desk) -> None:
     assert desk.night("three", 0.9)[0]["verdict"] == "promoted"
 
 
+def other_machine(desk: Desk) -> Desk:
+    """A desk with a store of its own before the same target."""
+    folder = desk.folder / "other-machine"
+    folder.mkdir()
+    return Desk(desk.target, folder, seconds=2.0)
+
+
 def test_what_was_rolled_back_is_known_by_its_model_under_another_card_and_without_its_version(desk: Desk) -> None:
     _, first = desk.night("one", 0.8)
     _, second = desk.night("two", 0.9)
@@ -98,10 +106,13 @@ def test_what_was_rolled_back_is_known_by_its_model_under_another_card_and_witho
         shutil.rmtree(read_publication(second).url)
     else:
         desk.target.hub.api.delete_tag(REPOSITORY, tag=read_publication(second).tag)
-    order = desk.order(desk.inputs("two", 0.9, card="another machine"))
-    publish_challenger(order)
-    assert read_verdict(order.output)["cause"] == "withdrawn"
+    other = other_machine(desk)
+    assert other.night("two", 0.9)[0]["cause"] == "withdrawn"
     assert desk.champion() == "one"
+    # Under another card it is another version: one that was not withdrawn by its tag.
+    elsewhere = replace(other, target=FolderTarget(desk.folder / "elsewhere", "reader"))
+    _, again = elsewhere.night("two", 0.9)
+    assert read_publication(again).key not in ("", read_publication(second).key)
 
 
 @pytest.mark.parametrize(("policy", "champion"), [("keep", "one"), ("publish", "two")])
@@ -184,6 +195,16 @@ def test_a_reused_verdict_is_unchanged_where_it_published_and_the_same_where_it_
     assert read_verdict(worse, is_reused=True) == read_verdict(worse)
 
 
+@pytest.mark.parametrize("is_emulated", [False, True])
+def test_a_verdict_on_what_an_emulation_made_says_so(tmp_path: Path, is_emulated: bool) -> None:
+    desk = Desk(FolderTarget(tmp_path / "published", "reader"), tmp_path, is_emulated=is_emulated)
+    verdict, first = desk.night("one", 0.8)
+    told = [verdict, read_verdict(first, is_reused=True), desk.night("one", 0.8)[0], desk.night("two", 0.5)[0]]
+    assert [each["verdict"] for each in told] == ["first", "unchanged", "unchanged", "rejected"]
+    assert [each.get("emulated") for each in told] == [True if is_emulated else None] * 4
+    assert read_verdicts(tmp_path / "store")[-1].get("emulated", False) is is_emulated
+
+
 def test_a_reused_promotion_tells_of_no_comparison(desk: Desk) -> None:
     desk.night("one", 0.8)
     verdict, better = desk.night("two", 0.9)
@@ -248,6 +269,20 @@ def test_a_night_that_publishes_nothing_sees_the_tag_of_its_champion_to_the_end(
     assert place.repository().tags[tag] == commit
     assert set(place.repository().branches) == {"main"}
     assert why_stale(worse, desk.target) == ""
+
+
+def test_a_champion_that_another_machine_made_and_was_killed_before_it_tagged_it_is_unchanged(
+    place: Place, tmp_path: Path
+) -> None:
+    desk = Desk(place.target(), tmp_path)
+    _, first = desk.night("one", 0.8)
+    tag = read_publication(first).tag
+    commit = place.repository().tags.pop(tag)  # as after a kill between the commit and the tag
+    verdict, again = other_machine(desk).night("one", 0.8)
+    assert (verdict["verdict"], verdict["is_published"], verdict["policy"]) == ("unchanged", False, "")
+    assert place.titles() == [f"Publish {tag}"]
+    assert place.repository().tags == {tag: commit}
+    assert read_publication(again).key == read_publication(first).key
 
 
 def test_a_version_that_was_rolled_back_before_it_had_its_tag_stays_withdrawn(place: Place, tmp_path: Path) -> None:

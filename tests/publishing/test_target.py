@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from podsquad.errors import DataError, InputMissingError, InternalError, SettingsError, TemporaryError
 from podsquad.publishing.folder import FolderTarget
-from podsquad.publishing.target import Publication, Target, TargetState
+from podsquad.publishing.target import STAMP, Publication, Target, TargetState
 from tests.publishing.hub_place import Model, Place, make_model
 
 
@@ -188,6 +189,20 @@ def test_a_withdrawn_version_comes_back_by_a_rollback_alone(bench: Bench) -> Non
     bench.target.rollback(two.tag, "it was right after all", bench.smoke)
     assert set(bench.target.state().withdrawn) == {one.tag}
     assert bench.champion() == two.key
+
+
+def test_a_rollback_that_was_undone_is_remembered_by_the_target(bench: Bench) -> None:
+    one, two = bench.model(1), bench.model(2)
+    bench.publish(one)
+    bench.publish(two)
+    assert bench.target.state().undone == ()
+    for to, reason in ((one, "slow"), (two, "it was right"), (one, "slow after all")):
+        bench.target.rollback(to.tag, reason, bench.smoke)
+    state = bench.target.state()
+    assert {tag: each["reason"] for tag, each in state.withdrawn.items()} == {two.tag: "slow after all"}
+    told = [(each["tag"], each["restored"], each["reason"]) for each in state.undone]
+    assert told == [(two.tag, one.tag, "slow"), (one.tag, two.tag, "it was right")]
+    assert all(datetime.strptime(each["at"], STAMP) for each in state.undone)
 
 
 @pytest.mark.parametrize(

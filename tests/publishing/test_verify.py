@@ -113,6 +113,14 @@ def test_a_file_too_many_is_named(version: Path, name: str) -> None:
     assert faults(look(version)) == {name: "extra"}
 
 
+def test_what_the_hub_s_client_keeps_beside_a_download_is_too_many_in_a_folder_s_own_version(version: Path) -> None:
+    planted = (".cache/huggingface/evil.bin", "withdrawn.json", ".gitattributes")
+    (version / ".cache/huggingface").mkdir(parents=True)
+    for name in planted:
+        (version / name).write_text("not podsquad's")
+    assert faults(look(version)) == dict.fromkeys(planted, "extra")
+
+
 def test_a_link_to_a_folder_and_a_pipe_are_not_taken_for_files(made: Made, version: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (version / "plots").rename(elsewhere)

@@ -162,6 +162,14 @@ def test_answers_that_do_not_reach_the_scores_are_found(tmp_path: Path) -> None:
     assert case.states("demo")["scores"] == "changed"
 
 
+@pytest.mark.parametrize("prediction", [5, None, ["Ada"]], ids=repr)
+def test_an_answer_that_is_no_text_is_found(tmp_path: Path, prediction: Any) -> None:
+    case = Case(tmp_path, {"source": "demo", **SIZES})
+    case.answers[1] = prediction
+    (finding,) = [each for each in case.findings("demo") if each.name == "scores"]
+    assert (finding.state, finding.told) == ("changed", "questions.jsonl cannot be read")
+
+
 def test_scores_on_other_questions_are_found(tmp_path: Path) -> None:
     case = Case(tmp_path, {"source": "demo", **SIZES})
     scores = case.receipt.scores.model_copy(update={"evaluation_digest": "e" * 64})
