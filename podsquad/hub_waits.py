@@ -2,14 +2,15 @@
 
 The genuine client waits without end for the answer to most of its requests, the list of a repository's files among
 them, and for as long as the Hub's Retry-After says. Both are bounded here, for this process's client and for the
-libraries that go through it (datasets, transformers). Xet, whose client is another, is not used.
+libraries that go through it (datasets, transformers). Xet, whose client is another, is not used. This module also runs
+on Python 3.8 (the IPU runtime), whose huggingface_hub goes by requests and not by httpx.
 """
 
 from __future__ import annotations
 
 import time
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from podsquad.errors import TemporaryError
@@ -18,7 +19,7 @@ ANSWER_SECONDS = 60.0  # without a single byte, at connecting, sending and recei
 LONGEST_WAIT_SECONDS = 60.0  # that the Hub may ask for; a longer one ends the attempt
 
 
-@cache
+@lru_cache(maxsize=1)
 def bound_hub_waits() -> None:
     """Bound the waits of this process's client, once.
 
@@ -28,10 +29,10 @@ def bound_hub_waits() -> None:
     import huggingface_hub
     from huggingface_hub import constants
 
-    # The client as it is made by default, with its hooks; there is no public name for that.
+    # The clients as they are made by default, with their hooks; there is no public name for that.
     from huggingface_hub.utils import _http
 
-    def make() -> Any:
+    def make_client() -> Any:
         client = _http.default_client_factory()
         hooks = client.event_hooks
         client.event_hooks = {
@@ -40,7 +41,21 @@ def bound_hub_waits() -> None:
         }
         return client
 
-    huggingface_hub.set_client_factory(make)
+    def make_session() -> Any:  # before huggingface_hub 1
+        session = _http._default_backend_factory()  # type: ignore[attr-defined]
+        send = session.send
+
+        def send_bounded(request: Any, **options: Any) -> Any:
+            return send(request, **{**options, "timeout": options.get("timeout") or ANSWER_SECONDS})
+
+        session.send = send_bounded
+        session.hooks["response"].append(lambda response, **_: _refuse_long_wait(response))
+        return session
+
+    if hasattr(huggingface_hub, "set_client_factory"):
+        huggingface_hub.set_client_factory(make_client)
+    else:
+        huggingface_hub.configure_http_backend(make_session)
     constants.HF_HUB_DISABLE_XET = True  # its client keeps none of these bounds, and was never run here
 
 

@@ -1,17 +1,20 @@
 """What every runtime asks of the model that a training begins with, whatever the version of its transformers.
 
-Takes configs as they come and imports no library; runs on Python 3.8 (the IPU runtime).
+Takes configs as they come and imports no library but the Hub's, when it is asked; runs on Python 3.8 (the IPU runtime).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podsquad.errors import InputMissingError, SettingsError
+from podsquad.hub_files import fetch_listed
 
 SCRATCH = "scratch"
+_MODEL_FILES = re.compile(r"config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 # Encoders made like fairseq's RoBERTa count positions from padding_idx + 1 (transformers' create_position_ids).
 _COUNT_FROM_PADDING = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text")
 
@@ -95,3 +98,12 @@ def locate_base(model: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             do="check model.base",
         )
     return base, {"revision": model["revision"], "trust_remote_code": False}
+
+
+def fetch_base(where: str, options: Mapping[str, Any]) -> None:
+    """Bring config and weights of a name of the Hub here before transformers looks for them; nothing for a folder.
+
+    Takes what ``locate_base`` returns. Raises what the Hub's client raises.
+    """
+    if "revision" in options:
+        fetch_listed(where, options["revision"] or "main", lambda path: bool(_MODEL_FILES.fullmatch(path)))

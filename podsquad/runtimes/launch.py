@@ -106,7 +106,7 @@ def run_job(
             if event["event"] == "failure":
                 failure = _failure(event)
                 break
-            on_event({name: _shown(part) if isinstance(part, str) else part for name, part in event.items()})
+            on_event(_shown_in(dict(event)))
         if failure is None:
             exit_code = _wait(child, hang_seconds, runtime)
         else:  # all is said; what it still does can only delay
@@ -141,6 +141,15 @@ def _hide_secrets_in(path: Path) -> None:
 def _shown(text: str) -> str:
     """Return a child's words as a log can take them: without tokens, and without what is no text."""
     return hide_secrets(text).encode("utf-8", "backslashreplace").decode()
+
+
+def _shown_in(value: Any) -> Any:
+    """Return a value of JSON whose texts are as ``_shown`` has them."""
+    if isinstance(value, dict):
+        return {_shown(name): _shown_in(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_shown_in(part) for part in value]
+    return _shown(value) if isinstance(value, str) else value
 
 
 def _environment(work: Path, verb: str) -> dict[str, str]:

@@ -325,12 +325,12 @@ def test_no_token_is_in_what_a_runtime_says_or_leaves(bench: Bench, monkeypatch:
     token = "os.environ['HF_TOKEN']"
     bench.run(
         f"{RAW}say(event='log', message='uses ' + {token})\n"
-        f"say(event='decision', name='token', value={token}, reason='of the environment', number=3)\n"
+        f"say(event='decision', name='token', value=[{{'is': {token}}}, 3], reason='of ' + {token}, number=3)\n"
         f"sys.stderr.buffer.write(b'\\xff ' + {token}.encode() + b' and more')"
     )
     assert bench.events == [
         {"event": "log", "message": "uses ***"},
-        {"event": "decision", "name": "token", "value": "***", "reason": "of the environment", "number": 3},
+        {"event": "decision", "name": "token", "value": [{"is": "***"}, 3], "reason": "of ***", "number": 3},
     ]
     assert (bench.work / "train.stderr.log").read_bytes() == b"\xff *** and more"
 

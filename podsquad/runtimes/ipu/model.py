@@ -16,7 +16,14 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering, RobertaConfi
 
 from podsquad.errors import InputMissingError
 from podsquad.runtimes.base_errors import explain_load_error
-from podsquad.runtimes.base_model import SCRATCH, check_fit, locate_base, refuse_other_weights, sizes_from_scratch
+from podsquad.runtimes.base_model import (
+    SCRATCH,
+    check_fit,
+    fetch_base,
+    locate_base,
+    refuse_other_weights,
+    sizes_from_scratch,
+)
 from podsquad.store.durable import write_json
 
 MODEL_FOLDER = "model"
@@ -35,9 +42,11 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     else:
         where, options = locate_base(model)
         try:
+            fetch_base(where, options)
             config = AutoConfig.from_pretrained(where, **options)
         except Exception as error:
-            raise explain_load_error(error, model["base"], model["revision"]) from error
+            # "from None": a library's message may repeat request headers, and with them the token.
+            raise explain_load_error(error, model["base"], model["revision"]) from None
     if model["dropout"] is not None:
         for name in _DROPOUT_NAMES:
             if hasattr(config, name):
@@ -57,6 +66,7 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int) -> Any:
         return AutoModelForQuestionAnswering.from_config(config)
     where, options = locate_base(model)
     try:
+        fetch_base(where, options)
         built, loaded = AutoModelForQuestionAnswering.from_pretrained(
             where,
             config=config,
@@ -66,7 +76,7 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int) -> Any:
             **options,
         )
     except Exception as error:
-        raise explain_load_error(error, model["base"], model["revision"]) from error
+        raise explain_load_error(error, model["base"], model["revision"]) from None
     refuse_other_weights(loaded["missing_keys"], built.base_model_prefix, model["base"])
     return built
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,17 @@ from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
 from transformers.models.roberta.configuration_roberta import RobertaConfig
 
-from podsquad.hub_files import fetch_listed
 from podsquad.runtimes.base_errors import explain_load_error
-from podsquad.runtimes.base_model import SCRATCH, check_fit, locate_base, refuse_other_weights, sizes_from_scratch
+from podsquad.runtimes.base_model import (
+    SCRATCH,
+    check_fit,
+    fetch_base,
+    locate_base,
+    refuse_other_weights,
+    sizes_from_scratch,
+)
 from podsquad.runtimes.torch.attention import attention_of
 
-_MODEL_FILES = re.compile(r"config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 _DROPOUT_NAMES = (
     *("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"),
     *("embedding_dropout", "mlp_dropout", "classifier_dropout"),  # ModernBERT's
@@ -36,7 +40,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     else:
         where, options = locate_base(model)
         try:
-            _fetch(where, options)
+            fetch_base(where, options)
             config = AutoConfig.from_pretrained(where, **options)
         except Exception as error:
             # "from None": a library's message may repeat request headers, and with them the token.
@@ -63,7 +67,7 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int, formulation
         )
     where, options = locate_base(model)
     try:
-        _fetch(where, options)
+        fetch_base(where, options)
         built, loaded = AutoModelForQuestionAnswering.from_pretrained(
             where,
             config=config,
@@ -77,12 +81,6 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int, formulation
         raise explain_load_error(error, model["base"], model["revision"]) from None
     refuse_other_weights(loaded["missing_keys"], built.base_model_prefix, model["base"])
     return built
-
-
-def _fetch(where: str, options: Mapping[str, Any]) -> None:
-    """Bring config and weights of a name of the Hub here before transformers looks for them."""
-    if "revision" in options:
-        fetch_listed(where, options["revision"] or "main", lambda path: bool(_MODEL_FILES.fullmatch(path)))
 
 
 def trained_section(folder: Path) -> dict[str, Any]:
