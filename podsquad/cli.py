@@ -3,8 +3,8 @@
 Only ``run`` imports Prefect, and a verb that needs the Hub's token where ``publish.token_block`` says that it is there.
 
 Exit codes: 0 done; 1 the answer is no (verify found a difference, run --strict kept the champion, run --canary
-drifted); 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be used, 74 disk full,
-75 try again (podsquad/errors.py), 130 stopped by Ctrl-C.
+drifted, a drill failed); 64 bad settings, 65 bad data, 66 a named file is missing, 70 a bug, 73 the store cannot be
+used, 74 disk full, 75 try again (podsquad/errors.py), 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

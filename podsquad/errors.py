@@ -35,7 +35,7 @@ _SECRETS = re.compile(
     r"|(?<=://)[^/@\s]+:[^/@\s]+(?=@)",
     re.IGNORECASE,
 )
-TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 _SHORTEST_TOKEN = 8
 
 
@@ -129,7 +129,7 @@ class LeaseLostError(TemporaryError):
 def hide_secrets(text: str) -> str:
     """Return the text with access tokens, signatures and passwords in addresses replaced by ``***``.
 
-    Tokens are known by their form, and the one in the environment by its value.
+    Tokens are known by their form, and those in the environment by their values.
     """
     for name in TOKEN_VARIABLES:
         token = os.environ.get(name, "")

@@ -125,7 +125,9 @@ def test_a_library_s_words_tell_the_operating_system_s_error() -> None:
     assert os_error_of(DataError("a file (os error 28)")) is None
 
 
-@pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+@pytest.mark.parametrize(
+    "variable", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"]
+)
 def test_no_token_is_in_an_error_whoever_repeats_it(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "of-another-kind-0123")
     by_form = "hf_" + "aB3" * 11

@@ -12,13 +12,15 @@ from podsquad.config.settings import Settings
 from podsquad.drill.deployment import Deployment
 from podsquad.drill.scenarios import DRILLS, Outcome, undisturbed
 from podsquad.errors import InternalError, SettingsError
+from podsquad.preflight import first_failure, run_checks
 from podsquad.terminal import print_json, print_table
 
 
 def run_drills(settings: Settings, names: Sequence[str], *, as_json: bool) -> bool:
     """Run the drills of those names, all when there are none, and print what they came to; True when all passed.
 
-    Raises SettingsError for a name that is no drill's, and InternalError when even an undisturbed run fails.
+    Raises SettingsError for a name that is no drill's, what the pre-flight finds wrong (an interpreter without torch),
+    and InternalError when even an undisturbed run fails.
     """
     if unknown := [name for name in names if name not in DRILLS]:
         raise SettingsError(
@@ -29,6 +31,8 @@ def run_drills(settings: Settings, names: Sequence[str], *, as_json: bool) -> bo
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="podsquad-drill-") as scratch:
         with Deployment(settings, Path(scratch)) as place:
+            if problem := first_failure(run_checks(place.settings(), publish=False)):
+                raise problem
             _say(f"an undisturbed run into {place.store}, of keys of its own")
             whole = undisturbed(place)
             if not whole:

@@ -1,7 +1,8 @@
 """The user's own deployment, and a tiny run in it that nobody misses: its keys are its own, and go when it is over.
 
-The run is ``podsquad run`` as a process: through the user's Prefect, into the user's store, on this machine's CPU. A
-seed that is drawn anew gives it keys that no other run has. It ends before anything is published.
+The run is ``podsquad run`` as a process: through the user's Prefect, into the user's store, on this machine's CPU by
+the torch runtime of this interpreter, whatever the deployment's own runtime is. A seed that is drawn anew gives it keys
+that no other run has. It ends before anything is published.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from podsquad.config.load import load_settings
+from podsquad.config.load import ENVIRONMENT_PREFIX, load_settings
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.config.settings import Settings
 from podsquad.errors import InternalError, PodsquadError
@@ -27,6 +28,7 @@ from podsquad.processes import children_of
 from podsquad.stages.catalog import STAGES
 from podsquad.stages.run import stage_ingredients
 from podsquad.store.artifacts import Store
+from podsquad.store.builds import STAGING, WORK
 from podsquad.store.keys import key_of
 
 CHECKPOINT_STEPS = 10
@@ -124,15 +126,19 @@ class Deployment:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env={**os.environ, **(environ or {})},
+                env={**_without_settings(os.environ), **(environ or {})},
                 start_new_session=True,
             )
         self._runs.append(Run(process, log))
         return self._runs[-1]
 
+    def settings(self, **changes: str) -> Settings:
+        """Return the settings of the drill's runs, as the command reads them."""
+        return load_settings("demo", self._changed(changes), _without_settings(os.environ)).settings
+
     def keys(self, **changes: str) -> dict[StageName, str]:
         """Return the keys of the drill's stages, as far as the artifacts that they read are there."""
-        settings, store = self._settings(changes), Store(self.store)
+        settings, store = self.settings(**changes), Store(self.store)
         keys: dict[StageName, str] = {}
         digests: dict[StageName, str] = {}
         for name in STAGE_NAMES:
@@ -155,12 +161,12 @@ class Deployment:
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints of the drill's training, the newest last."""
-        return sorted(self.store.glob(f"train/.work/{self.keys()['train']}.*/checkpoints/step-????????"))
+        return sorted(self.store.glob(f"train/{WORK}/{self.keys()['train']}.*/checkpoints/step-????????"))
 
     def leftovers(self) -> list[Path]:
         """Return what the drill's builds left behind beside artifacts."""
         kept = [(stage, key) for changes in self._variants for stage, key in self.keys(**changes).items()]
-        folders = [(self.store / stage / folder, key) for stage, key in kept for folder in (".staging", ".work")]
+        folders = [(self.store / stage / folder, key) for stage, key in kept for folder in (STAGING, WORK)]
         return sorted({path for folder, key in folders for path in folder.glob(f"*{key}*")})
 
     def wait_for_checkpoint(self, run: Run, num: int) -> Path:
@@ -168,7 +174,7 @@ class Deployment:
         train = self.keys()["train"]
         seen: set[Path] = set()
         while True:
-            found = sorted(self.store.glob(f"train/.work/{train}.*/checkpoints/step-????????"))
+            found = sorted(self.store.glob(f"train/{WORK}/{train}.*/checkpoints/step-????????"))
             seen |= set(found)
             if len(seen) >= num and found:
                 return found[-1]
@@ -191,9 +197,6 @@ class Deployment:
             self._variants.append(changes)
         return {**self._sets, **named}
 
-    def _settings(self, changes: Mapping[str, str]) -> Settings:
-        return load_settings("demo", self._changed(changes), os.environ).settings  # as the command reads them
-
     def _clear(self) -> None:
         for path in self._own_paths():
             if path.is_dir() and not path.is_symlink():
@@ -215,3 +218,16 @@ class Deployment:
             # Under a stage's key, or, for the error of a run that failed, under a name of Prefect's own.
             if path.is_file() and any(mark in path.name.encode() or mark in path.read_bytes() for mark in marks):
                 yield path
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the settings in it but the store's: the tiny run is the same wherever it is made.
+
+    Another runtime's interpreter above all is not for it (``PODSQUAD_RUNTIME__PYTHON``, as docs/ipu.md has it).
+    """
+    kept = f"{ENVIRONMENT_PREFIX}STORE__"
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(kept) or not (name.startswith(ENVIRONMENT_PREFIX) and "__" in name)
+    }

@@ -1,7 +1,7 @@
 """A Hub on this machine that fails on demand: a few read-only repositories, each a folder, and one fault at a time.
 
 with HubServer({"ada/encoder": folder}) as hub:
-    hub.fault = Fault("status", status=500)
+    hub.fail(Fault("status", status=500))
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Fault:
 
 
 class HubServer:
-    """The server, on a free port of 127.0.0.1, in threads. ``fault`` may be set while it runs."""
+    """The server, on a free port of 127.0.0.1, in threads."""
 
     def __init__(self, repositories: Mapping[str, Path]) -> None:
         self.repositories = dict(repositories)

@@ -12,7 +12,7 @@ from pathlib import Path
 from podsquad.data.demo import ENCODER_FOLDER
 from podsquad.drill.deployment import CHECKPOINT_STEPS, OWNER, Deployment, Run
 from podsquad.drill.hub_server import Fault, HubServer
-from podsquad.errors import DiskFullError, LeaseLostError
+from podsquad.errors import DiskFullError, InternalError, LeaseLostError
 
 _TOKENIZER = f"{OWNER}/tokenizer"
 _LEASE_SECONDS = 3
@@ -88,8 +88,9 @@ def stale_lease(place: Deployment, whole: str, between: Callable[[], None]) -> O
     """Stop the run's processes, let another one take over, and wake them."""
     place.forget("train")
     run = place.start("stale-lease", store__lease_seconds=str(_LEASE_SECONDS))
-    newest = _step(place.wait_for_checkpoint(run, 2))
+    place.wait_for_checkpoint(run, 2)
     run.send(signal.SIGSTOP)
+    newest = _newest(place)  # by now: it went on while it was looked at
     between()
     recovery, faults = _recover(place, whole, "stale-lease", store__lease_seconds=str(_LEASE_SECONDS))
     faults += _gone_on_from(place, newest)
@@ -142,7 +143,18 @@ def _killed(place: Deployment, name: str) -> int:
     place.wait_for_checkpoint(run, 3)
     run.send(signal.SIGKILL)
     run.end()
-    return _step(place.checkpoints()[-1])
+    return _newest(place)
+
+
+def _newest(place: Deployment) -> int:
+    """Return the step of the newest checkpoint of a training under way."""
+    if found := place.checkpoints():
+        return _step(found[-1])
+    raise InternalError(
+        "the drill's training was over before anything could be done to it",
+        why="it takes a second or two, and this machine was busy with something else",
+        do="run the same again when less runs on this machine",
+    )
 
 
 def _recover(place: Deployment, whole: str, name: str, **changes: str) -> tuple[Run, list[str]]:

@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import InternalError, LeaseLostError, from_os_error, os_error_of
-from podsquad.store.builds import check_held, gone, remove_builds, replaced_by, restore_replaced, take_over
+from podsquad.store.builds import (
+    DAMAGED,
+    LEASES,
+    check_held,
+    gone,
+    remove_builds,
+    replaced_by,
+    restore_replaced,
+    take_over,
+)
 from podsquad.store.contents import digest_file, is_plain_name, list_files
 from podsquad.store.durable import canonical_json, move_folder, parse_json, write_json
 from podsquad.store.keys import Ingredients, key_of
@@ -113,7 +122,7 @@ class Store:
         home = self.root / stage
         with (
             _os_errors_explained(f"building the stage {stage}"),
-            leased(home / ".leases", key, log=log, expire_seconds=self._lease_seconds) as lease,
+            leased(home / LEASES, key, log=log, expire_seconds=self._lease_seconds) as lease,
             _loss_told(stage, key, home, lease),
         ):
             restore_replaced(home, key, lease)
@@ -164,7 +173,7 @@ class Store:
         yield from (ingredients for _, ingredients in sorted(manifests, key=lambda pair: -pair[0]))
 
     def _set_aside(self, stage: str, key: str, lease: Lease) -> None:
-        path, folder = self.root / stage / key, self.root / stage / ".damaged"
+        path, folder = self.root / stage / key, self.root / stage / DAMAGED
         folder.mkdir(exist_ok=True)
         aside = folder / f"{key}-{time.time_ns()}"  # any number that is free; the newest is the largest
         check_held(lease, path)

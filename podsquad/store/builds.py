@@ -17,6 +17,7 @@ from pathlib import Path
 from podsquad.store.durable import TEMPORARY_PREFIX
 from podsquad.store.lease import Lease
 
+LEASES, STAGING, WORK, DAMAGED = ".leases", ".staging", ".work", ".damaged"  # beside a stage's artifacts
 _REPLACED = ".replaced"
 
 
@@ -26,7 +27,7 @@ def take_over(home: Path, key: str, lease: Lease, *, keep_work: bool) -> tuple[P
     So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's. Raises
     FileNotFoundError, and has done nothing to a successor, when the lease is not held any more.
     """
-    output, work = (home / kind / f"{key}.{lease.token}" for kind in (".staging", ".work"))
+    output, work = (home / kind / f"{key}.{lease.token}" for kind in (STAGING, WORK))
     for kind in (output.parent, work.parent):
         kind.mkdir(exist_ok=True)
     former = _of_key(work.parent, key)
@@ -63,12 +64,12 @@ def remove_builds(home: Path, key: str, lease: Lease, but: Path | None = None) -
 
     Raises FileNotFoundError, and removes nothing, when the lease is not held any more.
     """
-    leftovers = [path for kind in (".staging", ".work") for path in _of_key(home / kind, key) if path != but]
+    leftovers = [path for kind in (STAGING, WORK) for path in _of_key(home / kind, key) if path != but]
     check_held(lease, home)
     for leftover in leftovers:
         with contextlib.suppress(FileNotFoundError):  # as above
-            leftover.rename(home / ".staging" / f"{TEMPORARY_PREFIX}{key}.{uuid.uuid4().hex}")
-    for doomed in (home / ".staging").glob(f"{TEMPORARY_PREFIX}{key}.*"):
+            leftover.rename(home / STAGING / f"{TEMPORARY_PREFIX}{key}.{uuid.uuid4().hex}")
+    for doomed in (home / STAGING).glob(f"{TEMPORARY_PREFIX}{key}.*"):
         shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -88,7 +89,7 @@ def restore_replaced(home: Path, key: str, lease: Lease) -> None:
 
     Raises FileNotFoundError when the lease is not held any more.
     """
-    aside = list((home / ".staging").glob(f"{key}.*{_REPLACED}"))
+    aside = list((home / STAGING).glob(f"{key}.*{_REPLACED}"))
     check_held(lease, home)
     for replaced in aside:
         if not (home / key).exists():

@@ -17,10 +17,9 @@ from typing import Literal
 
 from podsquad.errors import from_os_error
 from podsquad.store.artifacts import MANIFEST_FILE
+from podsquad.store.builds import DAMAGED, LEASES, STAGING, WORK
 from podsquad.store.durable import TEMPORARY_PREFIX, parse_json
 from podsquad.store.lease import leased_if_free
-
-LEASES, STAGING, WORK, DAMAGED = ".leases", ".staging", ".work", ".damaged"
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,22 @@ BETWEEN_RENAMES = "train podsquad.store.artifacts:ensure:move_folder:rename afte
 
 VISIBLE = BETWEEN_RENAMES  # of a first build: its only one
 
+REPAIR = "podsquad.publishing.folder:_build:move_folder:rename"  # the damaged version's, which makes room
+
 
 @dataclass(frozen=True)
 class Accident:
     """What happens to a run, finished or killed at ``begin``, and the point that the next one comes to for it.
 
     ``leaves``: the run after that finds the artifact by Prefect's record and does not look for what was left.
+    ``verdicts``: what the gate says after its first word, of a champion that is the very same model.
     """
 
     happen: Callable[[Command], None]
     point: str
     begin: str = ""
     leaves: bool = False
+    verdicts: tuple[str, ...] = ()
 
 
 def damage_artifact(command: Command) -> None:
@@ -43,7 +47,9 @@ def damage_publication(command: Command) -> None:
 
 def kill_in_mid_repair(command: Command) -> None:
     damage_publication(command)
-    assert command.run(CRASH_AT="- podsquad.publishing.folder:_build:rename:rename after") == KILLED, command.told()
+    assert command.run(CRASH_AT="- podsquad.publishing.folder:_build:move_folder:rename after") == KILLED, (
+        command.told()
+    )
 
 
 def flip_a_byte(path: Path) -> None:
@@ -66,8 +72,10 @@ ACCIDENTS = {
     "damaged-checkpoint": Accident(
         damage_checkpoint, "podsquad.runtimes.checkpoints:_set_aside:rename:rename", begin=TRAINED
     ),
-    "damaged-publication": Accident(damage_publication, "podsquad.publishing.folder:_build:rename:rename"),
-    "killed-repair": Accident(kill_in_mid_repair, "podsquad.publishing.folder:_put_back:rename:rename"),
+    "damaged-publication": Accident(damage_publication, REPAIR, verdicts=("unchanged",)),
+    "killed-repair": Accident(
+        kill_in_mid_repair, "podsquad.publishing.folder:_put_back:rename:rename", verdicts=("unchanged",)
+    ),
     "killed-training": Accident(nothing, "podsquad.store.builds:take_over:rename:rename", begin=TRAINED),
     "killed-before-clearing": Accident(nothing, "podsquad.store.builds:remove_builds:rename:rename", begin=VISIBLE),
     "killed-replacement": Accident(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from podsquad import processes
 from podsquad.config.section import StageName
 from tests.faults.place import CANARY
 
@@ -31,6 +33,7 @@ SETTINGS = (
 KILLED = -signal.SIGKILL
 # The training is done and its last checkpoint written, but nothing of its result.
 TRAINED = "train podsquad.runtimes.torch.train:_write_records:write_bytes:replace before"
+VERDICT = "verdict "  # begins the name of what is no file
 # Times and machine stand there, or digests of what holds them; and what the gate said to the run that came to an end,
 # which a mended publication is unchanged to: what it said of the version is in the receipt.
 _TOLD_ANEW = re.compile(r"(^|/)(record/.*|programs/.*|README\.md|(manifest|files|publication|verdict)\.json)$")
@@ -44,6 +47,7 @@ class Command:
     settings = SETTINGS
     published = "demo-reader"
     publishes = True
+    trained = TRAINED
     told_anew = _TOLD_ANEW
 
     def __init__(self, folder: Path, server: str) -> None:
@@ -91,9 +95,22 @@ class Command:
         started = time.monotonic()
         assert self.run(*sets) == 0, self.told()
         seconds = time.monotonic() - started
-        files = [path for path in self.folder.rglob("*") if path.is_file()]  # the output of every run among them
-        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+        self.check_secrets()
         return seconds
+
+    def check_secrets(self) -> None:
+        """The token is in no file that a run left in this folder, the output of every run among them."""
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        assert self.folder / "output.log" in files
+        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+
+    def checkpoint_when_trained(self, store: Path) -> dict[str, str]:
+        """Begin with what ``store`` has, be killed when the training is done, and return its last checkpoint."""
+        self.copy_from(store, "download", "tokenize", "compile")
+        assert self.run(CRASH_AT=self.trained) == KILLED, self.told()
+        checkpoint = self.newest_checkpoint()
+        assert {name.rpartition("/")[2] for name in checkpoint} >= {"model.safetensors", "optimizer.safetensors"}
+        return checkpoint
 
     def places(self) -> list[str]:
         """Return ``<stage> <point> <phase>`` of everything made durable so far, each once, in order."""
@@ -111,7 +128,8 @@ class Command:
     def made(self) -> dict[str, str]:
         """Return the SHA-256 of every file of the artifacts and of the published model, but for times and machine.
 
-        The publish stage's key holds the folder's path, so versions and its artifact go by no name here.
+        And of each verdict that the store remembers, which one killed may have told twice. The publish stage's key
+        holds the folder's path, so versions, its artifact and what verdicts tell of them go by no name here.
         """
         files = {}
         published = self.folder / ".podsquad/published" / self.published
@@ -121,7 +139,16 @@ class Command:
                 if path.is_file() and not self.told_anew.search(name):
                     content = _without_card(path) if path.name == "receipt.json" else path.read_bytes()
                     files[name] = hashlib.sha256(content).hexdigest()
-        return files
+        return files | self._verdicts()
+
+    def _verdicts(self) -> dict[str, str]:
+        path, found = self.store / "verdicts.jsonl", {}
+        for line in path.read_bytes().splitlines() if path.exists() else []:
+            verdict = json.loads(line)
+            told = {name: value for name, value in verdict.items() if name not in ("at", "publication")}
+            digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+            found[f"{VERDICT}{verdict['verdict']} {digest[:8]}"] = digest
+        return found
 
     def leftovers(self) -> list[str]:
         """Return what lies in the store or the published folder that is neither an artifact, a version nor a lease."""
@@ -167,11 +194,8 @@ def _without_card(receipt: Path) -> bytes:
 def children_of(pid: int, words: str) -> list[int]:
     """Return the processes that ``pid`` started and whose command line holds ``words``."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-            if parent == pid and words in (folder / "cmdline").read_text(errors="replace").replace("\0", " "):
-                found.append(int(folder.name))
-        except OSError:  # it has gone meanwhile
-            continue
+    for child in processes.children_of(pid):
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            if words in Path(f"/proc/{child}/cmdline").read_text(errors="replace").replace("\0", " "):
+                found.append(child)
     return found

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.crash.command import KILLED, TRAINED, Command
+from tests.crash.command import VERDICT, Command
 from tests.crash.pod import PodCommand, Whole
+from tests.faults.server import prefect_server
+
+__all__ = ["pod_night", "prefect_server", "undisturbed"]
 
 
 class Undisturbed:
@@ -15,11 +18,9 @@ class Undisturbed:
         self.store = whole.store
         self.seconds = whole.finish()
         self.places, self.made = whole.places(), whole.made()
-        for made in ("model.safetensors", "history.jsonl", "predictions.json", "receipt.json", "/current/"):
+        for made in ("model.safetensors", "history.jsonl", "predictions.json", "receipt.json", "/current/", VERDICT):
             assert any(made in name for name in self.made), f"{made} is not compared: {sorted(self.made)}"
-        trained.copy_from(self.store, "download", "tokenize", "compile")
-        assert trained.run(CRASH_AT=TRAINED) == KILLED, trained.told()
-        self.checkpoint = trained.newest_checkpoint()
+        self.checkpoint = trained.checkpoint_when_trained(self.store)
 
 
 @pytest.fixture(scope="session")
@@ -31,4 +32,5 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -
 @pytest.fixture(scope="session")
 def pod_night(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Whole:
     """A night over the emulated IPU that nobody kills."""
-    return Whole(PodCommand(tmp_path_factory.mktemp("pod"), prefect_server))
+    folder = tmp_path_factory.mktemp("pod")
+    return Whole(PodCommand(folder / "whole", prefect_server), PodCommand(folder / "trained", prefect_server))

@@ -24,14 +24,16 @@ class PodCommand(Command):
     profile = "pod16-emulated"
     runtime = "podsquad.runtimes.ipu"
     published = "demo-reader-ipu"
+    trained = TRAINED
     # The emulation's programs are compared too.
     told_anew = re.compile(r"(^|/)(record/.*|README\.md|(manifest|files|publication|verdict)\.json)$")
     settings = SMALL_NIGHT
 
 
 class Whole:
-    """What a night makes that nobody kills, and how long it takes."""
+    """What a night makes that nobody kills, its last checkpoint, and how long it takes."""
 
-    def __init__(self, command: PodCommand) -> None:
+    def __init__(self, command: PodCommand, trained: PodCommand) -> None:
         self.seconds = command.finish()
         self.store, self.made, self.places = command.store, command.made(), command.places()
+        self.checkpoint = trained.checkpoint_when_trained(self.store)

@@ -71,3 +71,4 @@ def check(command: Command, made: Mapping[str, str]) -> None:
     """The run made what it should, and left nothing else."""
     assert command.made() == made, command.told()
     assert command.leftovers() == []
+    command.check_secrets()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.accidents import ACCIDENTS
-from tests.crash.command import KILLED, Command
+from tests.crash.command import KILLED, VERDICT, Command
 from tests.crash.conftest import Undisturbed
 
 
@@ -28,5 +28,8 @@ def test_a_run_killed_while_it_mends_ends_in_the_same_bytes(
         places = [f"{stage} {accident.point} {phase}" for stage in ("train", "-")]
         assert command.run(CRASH_AT=",".join(places)) == KILLED, f"not killed {phase}:\n{command.told()}"
     command.finish()
-    assert command.made() == undisturbed.made
+    made = command.made()
+    more = {name: made.pop(name) for name in set(made) - set(undisturbed.made) if name.startswith(VERDICT)}
+    assert [name.split()[1] for name in more] == list(accident.verdicts)
+    assert made == undisturbed.made
     assert accident.leaves or command.leftovers() == []

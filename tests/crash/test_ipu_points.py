@@ -45,6 +45,8 @@ def test_a_night_killed_at_every_place_ends_in_the_same_bytes(
         command = PodCommand(tmp_path / str(number), prefect_server)
         for place in places[number::2]:
             assert command.run(CRASH_AT=place) == KILLED, f"not killed at {place}:\n{command.told()}"
+            if place == TRAINED:
+                assert command.newest_checkpoint() == pod_night.checkpoint
         command.finish()
         assert command.made() == pod_night.made
         assert command.leftovers() == []

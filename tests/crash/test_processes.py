@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.command import Command, Unpublished
+from tests.crash.command import VERDICT, Command, Unpublished
 from tests.crash.conftest import Undisturbed
 from tests.crash.held import Held, lives, wait_for, written
 
@@ -22,12 +22,13 @@ def command(tmp_path: Path, prefect_server: str, undisturbed: Undisturbed) -> Co
 
 
 def in_store(made: dict[str, str]) -> dict[str, str]:
-    return {name: digest for name, digest in made.items() if "/publish" not in name}
+    return {name: digest for name, digest in made.items() if "/publish" not in name and not name.startswith(VERDICT)}
 
 
 def check_whole(command: Command, undisturbed: Undisturbed) -> None:
     assert command.made() == in_store(undisturbed.made), command.told()
     assert command.leftovers() == []
+    command.check_secrets()
 
 
 def test_a_command_that_is_killed_alone_leaves_no_runtime_that_writes(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.command import KILLED, SETTINGS, Unpublished, children_of
+from tests.crash.command import KILLED, SETTINGS, TRAINED, Unpublished, children_of
 from tests.crash.conftest import Undisturbed
 from tests.crash.held import Held, lives, wait_for
 from tests.crash.random_kills import kill_at_random
@@ -25,20 +25,22 @@ class Together(Unpublished):
 
 
 class Whole:
-    """What a run of two processes makes that nobody kills, and the places that its training comes to."""
+    """What a run of two processes makes that nobody kills, its last checkpoint, and the places of its training."""
 
-    def __init__(self, command: Together) -> None:
+    def __init__(self, command: Together, trained: Together) -> None:
         command.finish()
         self.store, self.made = command.store, command.made()
+        self.checkpoint = trained.checkpoint_when_trained(self.store)
         # What comes before the training knows nothing of its processes: test_points.py kills there.
         self.places = [place for place in command.places() if place.startswith("train ") and place.endswith("before")]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, undisturbed: Undisturbed, prefect_server: str) -> Whole:
-    command = Together(tmp_path_factory.mktemp("two") / "whole", prefect_server)
+    folder = tmp_path_factory.mktemp("two")
+    command = Together(folder / "whole", prefect_server)
     command.copy_from(undisturbed.store, "download", "tokenize")
-    return Whole(command)
+    return Whole(command, Together(folder / "trained", prefect_server))
 
 
 @pytest.fixture
@@ -52,12 +54,16 @@ def command(tmp_path: Path, prefect_server: str, whole: Whole) -> Together:
 def check_whole(command: Together, whole: Whole) -> None:
     assert command.made() == whole.made, command.told()
     assert command.leftovers() == []
+    command.check_secrets()
 
 
 def kill_at(command: Together, whole: Whole, places: list[str]) -> None:
+    assert TRAINED in places
     assert any("checkpoints:save:move_folder" in place for place in places)
     for place in places:
         assert command.run(CRASH_AT=place) == KILLED, f"not killed at {place}:\n{command.told()}"
+        if place == TRAINED:
+            assert command.newest_checkpoint() == whole.checkpoint
     command.finish()
     assert "going on from the checkpoint of step" in command.whole_log()
     check_whole(command, whole)

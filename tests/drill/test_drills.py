@@ -19,6 +19,7 @@ from podsquad.config.settings import Settings
 from podsquad.drill.deployment import Deployment
 from podsquad.drill.scenarios import DRILLS, Drill, Outcome, kill, truncate_checkpoint
 from podsquad.errors import SettingsError
+from podsquad.stages.libraries import ABSENT
 from tests.faults.place import CANARY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +73,8 @@ SABOTAGED = {
     "hub-500": (broken("hub-500"), "the run ended with 75, not 0"),
     "stale-lease": (broken("stale-lease"), "the run ended with 73, not 75"),
 }
+# Of training that had to be done again, at most: a checkpoint comes every 10 steps.
+LOST_STEPS = {"kill": 10, "truncate-checkpoint": 20, "full-disk": 10, "hub-500": 0, "stale-lease": 10}
 
 
 def without_token(drill: Drill) -> Drill:
@@ -98,15 +101,16 @@ def test_every_drill_passes_a_sabotaged_one_fails_and_nothing_stays(
     monkeypatch.setenv("PYTHONPATH", f"{SABOTEUR}{os.pathsep}{ROOT}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_TOKEN", CANARY)
+    monkeypatch.setenv("PODSQUAD_RUNTIME__PYTHON", "/opt/ipu/bin/python")  # as on a POD, for its own runtime
     monkeypatch.chdir(tmp_path)
     names = list(DRILLS)
-    assert set(names) == set(SABOTAGED)
+    assert set(names) == set(SABOTAGED) == set(LOST_STEPS)
     for name in names:
         monkeypatch.setitem(DRILLS, name, without_token(DRILLS[name]))
     for name, (drill, _) in SABOTAGED.items():
         monkeypatch.setitem(DRILLS, f"sabotaged {name}", without_token(drill))
     # The broken ones first: what a good one made they would find made.
-    in_turn = [*(f"sabotaged {name}" for name in names), *names]
+    in_turn = [*(f"sabotaged {name}" for name in SABOTAGED), *names]
     settings = load_settings("demo", {"store.path": str(store)}).settings
     assert not run_drills(settings, in_turn, as_json=True)
     captured = capfd.readouterr()
@@ -118,7 +122,7 @@ def test_every_drill_passes_a_sabotaged_one_fails_and_nothing_stays(
         assert drill["passed"], drill
         assert drill["faults"] == []
         assert drill["recovery_seconds"] > 0
-        assert 0 <= drill["lost_steps"] < 300
+        assert drill["lost_steps"] == LOST_STEPS[name]
     for name, (_, fault) in SABOTAGED.items():
         drill = drills[f"sabotaged {name}"]
         assert not drill["passed"], name
@@ -140,6 +144,38 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Outcome]:
     monkeypatch.setattr("podsquad.command.drill.undisturbed", lambda place: "whole")
     monkeypatch.chdir(tmp_path)
     return made
+
+
+def test_an_interpreter_without_the_drill_s_runtime_is_told_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = load_settings("demo", {"store.path": str(tmp_path / "store")}).settings
+    monkeypatch.setattr("podsquad.stages.libraries._version", lambda name: ABSENT if name == "torch" else "1.0")
+    with pytest.raises(SettingsError, match="the runtime torch lacks torch") as caught:
+        run_drills(settings, ["kill"], as_json=False)
+    assert "podsquad[torch]" in caught.value.do
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PODSQUAD_RUNTIME__PYTHON", "/opt/ipu/bin/python"),
+        ("PODSQUAD_RUNTIME__PROCESSES", "2"),
+        ("PODSQUAD_TRAINING__PRECISION", "float16"),
+        ("PODSQUAD_MODEL__DROPOUT", "0.5"),
+    ],
+)
+def test_a_deployment_s_own_settings_do_not_change_the_tiny_run(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = load_settings("demo", {"store.path": str(tmp_path / "store")}).settings
+    alone = Deployment(settings, tmp_path).settings(data__demo_seed="1")
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PODSQUAD_STORE__LEASE_SECONDS", "45")
+    beside = Deployment(settings, tmp_path).settings(data__demo_seed="1")
+    assert beside.store.lease_seconds == 45
+    assert beside.model_copy(update={"store": alone.store}) == alone
 
 
 @pytest.mark.parametrize(("names", "exit_code"), [(["kill"], 0), (["kill", "flood"], 1), ([], 1)])

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.place import CANARY, Chain, Place, make_chain
+from tests.faults.server import prefect_server
+
+__all__ = ["chain", "place", "prefect_server"]
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,8 @@ FAULTS = {
     "slow": Fault("slow"),
 }
 REPOSITORY = "ada/lovelace"
+MODEL = {"base": REPOSITORY, "revision": REVISION, "dropout": None}
+LAYOUT = {"vocab_size": 1000, "max_length": 64, "pad_token_id": 1, "uses_token_types": False}
 # Of the client's patience, in seconds: a slow answer takes longer as a whole, each of its pieces less.
 BOUNDS = {"never": 0.1, "slow": 0.5}
 
@@ -58,6 +60,7 @@ def main(folder: Path, what: str, content: Path) -> None:
             told["kept"] = [path.name for path in home.glob("[!.]*")]
             hub.fail(None)
             told["then"] = attempt(read)
+            told["holding"] = [str(path) for path in folder.rglob("*") if holds_token(path)]
             print(json.dumps(told), flush=True)
             for cache in ("hub", "data", "store"):
                 shutil.rmtree(folder / cache, ignore_errors=True)
@@ -72,29 +75,58 @@ def _be_hasty(hub: HubServer) -> list[float | None]:
     import huggingface_hub
     from huggingface_hub.utils import _http
 
-    class Hasty(_http.httpx2.HTTPTransport):  # type: ignore[misc, name-defined]
-        def handle_request(self, request: Any) -> Any:
-            if hub.fault and (bound := BOUNDS.get(hub.fault.do)):
-                if re.search(hub.fault.path, request.url.path):
-                    patience.append(request.extensions["timeout"]["read"])
-                request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), bound)
-            return super().handle_request(request)
+    def bound(path: str, given: float | None) -> float | None:
+        seconds = BOUNDS.get(hub.fault.do) if hub.fault else None
+        if hub.fault and seconds and re.search(hub.fault.path, path):
+            patience.append(given)
+        return seconds or given
 
-    made_by_default = _http.default_client_factory
+    def make_client() -> Any:
+        class Hasty(_http.httpx2.HTTPTransport):  # type: ignore[misc, name-defined]
+            def handle_request(self, request: Any) -> Any:
+                given = request.extensions["timeout"]
+                seconds = bound(request.url.path, given["read"])
+                if seconds != given["read"]:
+                    request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+                return super().handle_request(request)
 
-    def make() -> Any:
         client = made_by_default()
         client._transport = Hasty()
         return client
 
-    _http.default_client_factory = make
-    huggingface_hub.set_client_factory(make)
+    def make_session() -> Any:  # of the IPU runtime's client
+        session = made_by_default()
+        for adapter in session.adapters.values():
+            adapter.send = _with_timeout(adapter.send, bound)
+        return session
+
+    if hasattr(huggingface_hub, "set_client_factory"):
+        made_by_default = _http.default_client_factory
+        _http.default_client_factory = make_client
+        huggingface_hub.set_client_factory(make_client)
+    else:
+        made_by_default = _http._default_backend_factory
+        _http._default_backend_factory = make_session
+        huggingface_hub.configure_http_backend(make_session)
     return patience
+
+
+def _with_timeout(send: Callable[..., Any], bound: Callable[[str, float | None], float | None]) -> Callable[..., Any]:
+    def sending(request: Any, **options: Any) -> Any:
+        return send(request, **{**options, "timeout": bound(request.path_url, options.get("timeout"))})
+
+    return sending
+
+
+def holds_token(path: Path) -> bool:
+    from tests.faults.telling import CANARY
+
+    return path.is_file() and not path.is_symlink() and CANARY.encode() in path.read_bytes()
 
 
 def attempt(read: Callable[[], str]) -> dict[str, Any]:
     from podsquad.errors import PodsquadError
-    from tests.faults.place import everything_told_by
+    from tests.faults.telling import everything_told_by
 
     try:
         return {"made": read()}
@@ -129,18 +161,24 @@ def tokenizer(folder: Path) -> Callable[[], str]:
 def base(folder: Path) -> Callable[[], str]:
     from podsquad.runtimes.torch.model import build_model, load_config
 
-    model = {"base": REPOSITORY, "revision": REVISION, "dropout": None}
-    layout = {"vocab_size": 1000, "max_length": 64, "pad_token_id": 1, "uses_token_types": False}
-
     def read() -> str:
-        config = load_config(model, layout)
-        made = build_model(model, config, seed=1, formulation="padded")
+        made = build_model(MODEL, load_config(MODEL, LAYOUT), seed=1, formulation="padded")
         return str(sum(float(parameter.detach().sum()) for parameter in made.roberta.parameters()))
 
     return read
 
 
-READERS = {"dataset": dataset, "tokenizer": tokenizer, "base": base}
+def ipu_base(folder: Path) -> Callable[[], str]:
+    from podsquad.runtimes.ipu.model import build_model, load_config
+
+    def read() -> str:
+        made = build_model(MODEL, load_config(MODEL, LAYOUT), seed=1)
+        return str(sum(float(parameter.detach().sum()) for parameter in made.roberta.parameters()))
+
+    return read
+
+
+READERS = {"dataset": dataset, "tokenizer": tokenizer, "base": base, "ipu_base": ipu_base}
 STAGE_OF = {"dataset": "download", "tokenizer": "tokenize"}
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,8 @@ from podsquad.stages.catalog import STAGES
 from podsquad.stages.run import StageOutcome, run_stage
 from podsquad.store.artifacts import Artifact
 from tests.faults.disks import PAGE_BYTES
+from tests.faults.telling import CANARY, everything_told_by
 
-CANARY = "hf_canaryCANARYcanaryCANARYcanaryCAN"
 TINY = {
     "data.demo_train_questions": 20,
     "data.demo_validation_questions": 10,
@@ -172,16 +171,6 @@ def check_error(error: PodsquadError, kind: type[PodsquadError], what: str) -> N
     assert error.why
     assert error.do
     assert "Traceback" not in str(error)
-
-
-def everything_told_by(error: BaseException) -> str:
-    """Return all that a logger can print of an error and of those that caused it."""
-    lines, link = [], error
-    while link is not None:
-        lines.append(f"{link!r} {link!s} {vars(link)!r}")
-        shown = None if link.__suppress_context__ else link.__context__
-        link = link.__cause__ or shown  # type: ignore[assignment]
-    return "\n".join([*lines, *traceback.format_exception(error)])
 
 
 def remove(folder: Path) -> Callable[[], None]:

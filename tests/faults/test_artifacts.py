@@ -60,6 +60,7 @@ def test_damage_to_any_file_is_found_set_aside_and_built_again(stage: StageName,
         (aside,) = (home / ".damaged").iterdir()
         assert (aside / name).read_bytes() == spoilt
         shutil.rmtree(aside)
+    place.check_secrets()
 
 
 @pytest.mark.parametrize("stage", ["download", "tokenize"])
@@ -73,3 +74,4 @@ def test_a_damaged_artifact_is_built_again_by_its_stage(stage: StageName, place:
     assert (again.artifact.key, again.artifact.digest) == (made.key, made.digest)
     assert any("it is set aside and built again" in line for line in place.told.lines)
     assert again.reason.startswith("its artifact has a ")
+    place.check_secrets()

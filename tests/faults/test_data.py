@@ -127,3 +127,4 @@ def test_any_script_in_names_and_texts_goes_through_all_stages(place: Place) -> 
     published = place.run("publish", **given)
     record = json.loads((published.artifact.path / "publication.json").read_text(encoding="utf-8"))
     assert ODD_NAME in record["place"]
+    place.check_secrets()

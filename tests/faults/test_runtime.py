@@ -51,6 +51,9 @@ def test_a_loss_that_is_no_number_stops_the_training_without_a_checkpoint(place:
     error = place.fails("train", DivergedError, r"the loss of step 1 of \d is (nan|inf)", model__base=str(base))
     assert "learning_rate" in error.do
     assert not list(place.store.glob("train/.work/*/checkpoints/step-*"))
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    assert not place.run("train", model__base=str(base)).is_reused
+    place.check_secrets()
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -35,12 +35,13 @@ def test_a_full_target_is_named_and_with_room_the_version_is_whole(place: Place)
 
 
 @pytest.mark.parametrize("stage", STAGE_NAMES)
-def test_a_read_only_store_is_named(stage: StageName, place: Place) -> None:
+def test_a_read_only_store_is_named_and_once_it_is_writable_the_stage_is_whole(stage: StageName, place: Place) -> None:
     place.store.mkdir()
     with read_only(place.store):
         error = place.fails(stage, StoreError, f"while building the stage {stage}")
     assert "read-only" in error.why or "may not write" in error.why
     assert list(place.store.iterdir()) == []
+    place.ends_whole(stage)
 
 
 @pytest.mark.parametrize("stage", HERE)

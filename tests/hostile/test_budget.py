@@ -9,11 +9,12 @@ import pytest
 from hypothesis import strategies as st
 
 from tests.hostile import budget
-from tests.hostile.budget import AT_LEAST, INPUTS, hostile
+from tests.hostile.budget import AT_LEAST, INPUTS, OF_A_RUN, hostile
 
 
-def test_ten_thousand_inputs_are_made_in_all() -> None:
-    assert sum(INPUTS.values()) >= AT_LEAST == 10_000
+def test_ten_thousand_inputs_are_made_for_a_run_s_own_readers() -> None:
+    assert sum(OF_A_RUN.values()) >= AT_LEAST == 10_000
+    assert OF_A_RUN.items() <= INPUTS.items()
 
 
 def test_each_reader_has_a_test_that_counts_its_inputs() -> None:

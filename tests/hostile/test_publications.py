@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from podsquad.errors import DataError, PodsquadError
 from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.folder_turns import TURNS_FILE
-from podsquad.publishing.hub_state import read_state
+from podsquad.publishing.hub_state import ROLLBACK_TITLE, read_state
 from podsquad.publishing.listing import FILES_FILE, Listing
 from podsquad.publishing.receipt import RECEIPT_FILE, encode_receipt, read_receipt, version_key
 from podsquad.publishing.target import TargetState, refuse_withdrawn, tag_of
@@ -116,12 +117,17 @@ def test_the_state_of_a_target_is_read_or_refused(
 ) -> None:
     valid = json.dumps(LISTING).encode()
     files = {FILES_FILE: valid if withdrawn else listing, "withdrawn.json": withdrawn, RECEIPT_FILE: turns}
+    now, message = datetime.now(UTC), f"podsquad-version: {KEY}"
+    history = [
+        SimpleNamespace(title=title, message=message, commit_id="c" * 40, created_at=now)
+        for title in (f"Publish {TAG}", ROLLBACK_TITLE.format(TAG, TAG), "Publish")
+    ]
     hub: Any = SimpleNamespace(
         repository="ada/model",
         url="https://hub/ada/model",
         api=SimpleNamespace(list_repo_refs=None, list_repo_commits=None),
         find=lambda *_: SimpleNamespace(branches=[SimpleNamespace(name="main", target_commit="c" * 40)], tags=[]),
-        call=lambda *_, **__: [SimpleNamespace(message=f"podsquad-version: {KEY}", commit_id="c" * 40)],
+        call=lambda *_, **__: history,
         read=lambda name, revision, scratch: files[name],
     )
     home: Path = tmp_path_factory.getbasetemp() / "published" / "model"

@@ -1,26 +1,30 @@
-"""A clock that jumps back an hour when it has been read once, for a process on whose path this lies."""
+"""A clock that jumps back an hour when a checkpoint has appeared, for a process on whose path this lies."""
 
 from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
-_real, _real_ns = time.time, time.time_ns
-_back = 0
-
-
-def _time() -> float:
-    return _time_ns() / 10**9
+_real, _real_ns, _rename = time.time, time.time_ns, os.rename
+_HOUR_SECONDS = 3600
+_back_seconds = 0
 
 
-def _time_ns() -> int:
-    global _back
-    now = _real_ns() - _back
-    _back = 3600 * 10**9
-    return now
+def _jump() -> None:
+    global _back_seconds
+    before, _back_seconds = time.time(), _HOUR_SECONDS
+    if time.time() < before - _HOUR_SECONDS / 2:
+        with open(os.environ["CLOCK_LOG"], "w", encoding="utf-8") as file:
+            file.write("back\n")
 
 
-time.time, time.time_ns = _time, _time_ns
-time.time()
-with open(os.environ["CLOCK_LOG"], "w", encoding="utf-8") as _file:
-    _file.write("back\n" if time.time() < _real() - 3000 else "not back\n")
+def _renaming(source: Any, target: Any, **options: Any) -> None:
+    _rename(source, target, **options)
+    if "/step-" in os.fspath(target) and not _back_seconds:
+        _jump()
+
+
+time.time = lambda: _real() - _back_seconds
+time.time_ns = lambda: _real_ns() - _back_seconds * 10**9
+os.rename = _renaming  # type: ignore[assignment]
