@@ -23,10 +23,14 @@ from benchmarks.timing import RESULTS, surroundings
 from podsquad.store.durable import write_json
 
 RESULT = RESULTS / "cached_run.json"
+# What podsquad sets for itself where nobody has: both get it, so that the peer imports nothing of podsquad's.
+PREFECT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+}
 EMPTY_FLOW = """
-import os
-from podsquad.command.run import prepare_prefect
-prepare_prefect(os.environ)
 from prefect import flow, task
 @task
 def empty(): return None
@@ -76,7 +80,8 @@ def main() -> None:
 
 def time_command(command: list[str], folder: str) -> tuple[float, float, str]:
     """Run a command there; return its seconds by the clock and by the processors, and what it printed."""
-    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    environ = {**os.environ, **PREFECT, "PREFECT_HOME": str(Path(folder) / "prefect")}
+    environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environ, check=True, capture_output=True, text=True)

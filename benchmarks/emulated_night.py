@@ -52,7 +52,7 @@ def main() -> None:
         **surroundings(("prefect", "numpy")),
     }
     write_json(RESULT, result)
-    print(f"{result['seconds']:.0f} s, F1 {result['f1']}\nwritten to {RESULT}")
+    print(f"emulated: {result['seconds']:.0f} s, F1 {result['f1']}\nwritten to {RESULT}")
 
 
 if __name__ == "__main__":

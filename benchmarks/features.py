@@ -189,7 +189,6 @@ def _against_run_qa(options: argparse.Namespace, times: int, rounds: int) -> dic
     nothing = compare({"podsquad": fixed}, rounds).medians()["podsquad"]
     theirs, mine, copy = times.medians().values()
     return _figures(times, "run_qa_map", "podsquad", num_features) | {
-        "identical_features": num_features,
         "podsquad_on_no_questions_seconds": round(nothing, 3),
         "times_faster_per_further_feature": round(theirs / (mine - nothing), 2),
         "times_faster_with_tokenizer_copy": round(theirs / (mine + copy), 2),

@@ -34,14 +34,19 @@ class Ran:
             if event["event"] == "decision"
         }
 
+    def compiled_anew(self) -> bool:
+        """Tell whether a training said that it compiled what the executable should have held."""
+        return any("compiled anew" in event.get("message", "") for event in self.events)
+
 
 def run_job(
     root: Path, verb: str, settings: Mapping[str, Any], inputs: Mapping[str, Path], *, first_step_only: bool = False
 ) -> Ran:
     """Run a job whose output is the new folder ``<root>/<verb>``. Raises RuntimeError with what it told when it fails.
 
-    ``first_step_only``: the times are those to the event that tells of the first step, and it is stopped there. What a
-    user's own compiler cache holds does not count: it would make a first start a second one.
+    ``first_step_only``: the times are those to the event that tells of the first step, and it is stopped there; Linux
+    alone tells the processors' by then. What a user's own compiler cache holds does not count: it would make a first
+    start a second one.
     """
     output, work = root / verb, root / f"{verb}-work"
     for folder in (output, work):
@@ -52,8 +57,8 @@ def run_job(
     Job(verb, given, str(output), str(work), dict(settings)).write(job_file)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR_")}
     environ["TORCHINDUCTOR_CACHE_DIR"] = str(work / "nothing")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begin, seconds = time.perf_counter(), 0.0
+    before = _ended_children_seconds()
+    begin, seconds, processor_seconds = time.perf_counter(), 0.0, 0.0
     events, failure = [], None
     command = [sys.executable, "-m", "podsquad.runtimes.torch", str(job_file)]
     cwd = Path(__file__).resolve().parents[1]
@@ -68,10 +73,33 @@ def run_job(
                 failure = event
             if event["event"] == "progress" and first_step_only and not seconds:
                 seconds = time.perf_counter() - begin
+                processor_seconds = _family_seconds(child.pid)
                 child.send_signal(signal.SIGTERM)
     if failure is not None or (child.returncode and not seconds):
         raise RuntimeError(f"{verb} ended with exit code {child.returncode}: {failure}")
-    seconds = seconds or time.perf_counter() - begin
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if not seconds:
+        seconds, processor_seconds = time.perf_counter() - begin, _ended_children_seconds() - before
     return Ran(seconds, processor_seconds, events)
+
+
+def _ended_children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _family_seconds(pid: int) -> float:
+    """Return the processor seconds so far of a running process and of all below it, ended or not (Linux)."""
+    children, ticks = dict[int, list[int]](), dict[int, int]()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # Behind the name, which may hold anything: the third field is the state, the fourth the parent.
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        process = int(path.parent.name)
+        children.setdefault(int(fields[1]), []).append(process)
+        ticks[process] = sum(map(int, fields[11:15]))  # its own, and of its children that it has waited for
+    family = [pid]
+    for process in family:
+        family += children.get(process, [])
+    return sum(ticks[process] for process in family) / os.sysconf("SC_CLK_TCK")

@@ -24,16 +24,23 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Figure:
-    """What was found: the figure by the clock, by the processors' time where that was measured, and whether it does."""
+    """What was found: the figure by the clock, by the processors' time where that was measured, and whether it does.
+
+    ``count``: how many of the row's things there were; None where the row counts none.
+    """
 
     clock: str
     processor: str
     is_reached: bool
+    count: int | None = None
 
 
 @dataclass(frozen=True)
 class Aim:
-    """A row: what is done, against whom, the mark, and how the result of ``benchmarks.<module>`` answers it."""
+    """A row: what is done, against whom, the mark, and how the result of ``benchmarks.<module>`` answers it.
+
+    A "#" in ``work`` stands for the number that was found.
+    """
 
     work: str
     peer: str
@@ -42,15 +49,14 @@ class Aim:
     read: Callable[[Mapping[str, Any]], Figure]
 
 
-def _times(clock: float, processor: float, least: float, *also: bool) -> Figure:
-    return Figure(f"{clock:.2f} x", f"{processor:.2f} x", min(clock, processor) >= least and all(also))
+def _times(clock: float, processor: float, least: float, *also: bool, count: int | None = None) -> Figure:
+    return Figure(f"{clock:.2f} x", f"{processor:.2f} x", min(clock, processor) >= least and all(also), count)
 
 
 def _features(part: str) -> Callable[[Mapping[str, Any]], Figure]:
     def read(result: Mapping[str, Any]) -> Figure:
-        found = result["one_core"][part]
-        is_same = found["identical_features"] == found["num_features"]
-        return _times(found["times_faster"], found["times_less_processor_time"], 12, is_same)
+        found = result["one_core"][part]  # whose features are identical: the program ends where one is not
+        return _times(found["times_faster"], found["times_less_processor_time"], 12, count=found["num_features"])
 
     return read
 
@@ -58,19 +64,21 @@ def _features(part: str) -> Callable[[Mapping[str, Any]], Figure]:
 def _two_cores(result: Mapping[str, Any]) -> Figure:
     found = result["two_cores"]
     more = f"{1 / found['times_less_processor_time']:.2f} x"
-    return Figure(f"{found['times_faster']:.2f} x", f"takes {more}", found["times_faster"] > 1)
+    clock = found["times_faster"]
+    return Figure(f"{clock:.2f} x", f"takes {more}", clock > 1, found["num_features"])
 
 
 def _answers(result: Mapping[str, Any]) -> Figure:
     name, facts = "run_qa_restated", result["facts"]
     clock, processor = result["times_podsquad"][name], result["times_podsquad_processor_time"][name]
-    return _times(clock, processor, 15, facts["identical_answers"] == facts["questions"])
+    return _times(clock, processor, 15, facts["identical_answers"] == facts["questions"], count=facts["questions"])
 
 
 def _metric(result: Mapping[str, Any]) -> Figure:
     name = "torchmetrics"
     clock, processor = result["times_podsquad"][name], result["times_podsquad_processor_time"][name]
-    return _times(clock, processor, 5, result["facts"]["equal_to_official"])
+    facts = result["facts"]
+    return _times(clock, processor, 5, facts["equal_to_official"], count=facts["questions"])
 
 
 def _step(precision: str, least: float) -> Callable[[Mapping[str, Any]], Figure]:
@@ -85,8 +93,9 @@ def _step(precision: str, least: float) -> Callable[[Mapping[str, Any]], Figure]
 def _memory(precision: str) -> Callable[[Mapping[str, Any]], Figure]:
     def read(result: Mapping[str, Any]) -> Figure:
         found = result[precision]["peak_memory_mib"]
-        mine, theirs = found["podsquad"], found["trainer"]
-        return Figure(f"{mine:,.0f} of {theirs:,.0f} MiB", "", mine <= theirs)
+        mine, theirs, least = found["podsquad"], found["trainer"], found["trainer_least"]
+        told = f"{mine:,.0f} of {theirs:,.0f} MiB ({least:,.0f} at its smallest batch)"
+        return Figure(told, "", mine <= theirs)
 
     return read
 
@@ -119,20 +128,22 @@ def _emulated(result: Mapping[str, Any]) -> Figure:
     return Figure(f"{seconds:.0f} s", f"{processor:.0f} s", seconds < 300 and is_the_plan and has_learned)
 
 
+# torchmetrics adds up in float32.
+_METRIC_MARK = "5 x, equal to the official program"
 _RUN_QA, _TRAINER = "run_qa.py through `datasets.map`", "transformers' Trainer, padded to 384"
 AIMS = (
-    Aim("text to features, one core, 28,687 features", _RUN_QA, "12 x, identical", "features", _features("grown")),
-    Aim("the same, all real text there is: 3,297", _RUN_QA, "12 x, identical", "features", _features("real")),
-    Aim("the same, 115,310 features, two cores", "podsquad on one core", "faster", "features", _two_cores),
-    Aim("logits to answers, 10,570 questions", "run_qa.py, restated", "15 x, identical", "answers", _answers),
-    Aim("exact match and F1, 10,570 questions", "torchmetrics' SQuAD", "5 x, equal", "metric", _metric),
+    Aim("text to # features, one core, real text", _RUN_QA, "12 x, identical", "features", _features("real")),
+    Aim("the same, # of that text with new words", _RUN_QA, "12 x, identical", "features", _features("grown")),
+    Aim("the same, #, two cores", "podsquad on one core", "faster", "features", _two_cores),
+    Aim("logits to answers, # questions", "run_qa.py, restated", "15 x, identical", "answers", _answers),
+    Aim("exact match and F1, # questions", "torchmetrics' SQuAD", _METRIC_MARK, "metric", _metric),
     Aim("an optimizer step, float32", _TRAINER, "2 x, equal", "training_step", _step("float32", 2)),
     Aim("the same, bf16", f"{_TRAINER}, bf16", "1.6 x", "training_step", _step("bfloat16", 1.6)),
     Aim("peak memory of a step, float32", _TRAINER, "not above", "training_step", _memory("float32")),
     Aim("the same, bf16", f"{_TRAINER}, bf16", "not above", "training_step", _memory("bfloat16")),
     Aim("training start, compiled program reused", "the first time", "under a fifth", "compiled_start", _start),
     Aim("a run with every stage reused", "six empty Prefect tasks", "at most 1 s more", "cached_run", _cached),
-    Aim("a night with nothing new", "none", "under 10 s", "unchanged_run", _unchanged("same_store")),
+    Aim("the demo's night with nothing new", "none", "under 10 s", "unchanged_run", _unchanged("same_store")),
     Aim("the same, on an empty store", "none", "under 10 s", "unchanged_run", _unchanged("empty_store")),
     Aim("six stages on an emulated POD16", "none", "under 300 s, learns", "emulated_night", _emulated),
 )
@@ -143,7 +154,8 @@ def make_table(results: Path = RESULTS) -> str:
     lines = ["| work | peer | mark | by the clock | by processor time | others used | command |"]
     lines.append("|---|---|---|---|---|---|---|")
     for aim in AIMS:
-        cells = [aim.work, aim.peer, aim.mark, *_found(aim, results)]
+        count, *found = _found(aim, results)
+        cells = [aim.work.replace("#", count), aim.peer, aim.mark, *found]
         lines.append("| " + " | ".join([*cells, f"`python -m benchmarks.{aim.module}`"]) + " |")
     return "\n".join(lines)
 
@@ -156,17 +168,25 @@ def demo_figures(results: Path = RESULTS) -> str:
     return f"{demo['median_seconds']:.0f} s (the median of {seconds}) and F1 {f1}"
 
 
-def _found(aim: Aim, results: Path) -> tuple[str, str, str]:
-    """Return what was found by the clock, with the words where it falls short; by processor time; and the load."""
+def _found(aim: Aim, results: Path) -> tuple[str, str, str, str]:
+    """Return how many; what was found by the clock, with the words where it falls short, and else; and the load."""
     path = results / f"{aim.module}.json"
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         figure = aim.read(result)
-        others = result["machine"].get("others_used_cores")
+        machine = result["machine"]
     except (OSError, KeyError):
-        return NOT_MEASURED, "", ""
+        return "some", NOT_MEASURED, "", ""
+    count = "" if figure.count is None else f"{figure.count:,}"
     clock = figure.clock if figure.is_reached else f"{figure.clock}, {FALLS_SHORT}"
-    return clock, figure.processor, "?" if others is None else f"{others:.1f} of {result['machine']['cores']} cores"
+    return count, clock, figure.processor, _load(machine)
+
+
+def _load(machine: Mapping[str, Any]) -> str:
+    others = machine.get("others_used_cores")
+    if others is None:
+        return "?"
+    return f"{others:.1f} of {machine['cores']} cores" + (", busy" if machine.get("was_busy") else "")
 
 
 def put_into(readme: str, results: Path = RESULTS) -> str:

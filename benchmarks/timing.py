@@ -102,7 +102,7 @@ def machine() -> dict[str, Any]:
     """Return the processor's name, how many of its cores this process may use, and how much others used meanwhile.
 
     ``others_used_cores``: the cores that processes other than this one and its children kept busy, on average since
-    this one began; None where the kernel does not tell.
+    this one began; None where the kernel does not tell. ``was_busy``: whether that was more than a tenth of each core.
     """
     name = platform.processor() or platform.machine()
     try:

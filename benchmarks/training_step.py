@@ -6,7 +6,7 @@
 and bf16. Both step in one process, turn by turn; medians of the clock and of the processors. Before anything is timed,
 gradients are held against those of the padded model with its padding masked. The Trainer's per-device batch is the
 fastest of those tried; the rest of its step is gradient accumulation. Memory is measured apart: the largest resident
-size of a process that does two steps, with that per-device batch and with the one that takes the least.
+size of a process that does two steps, with that per-device batch, whose time is compared, and with the smallest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from podsquad.store.durable import write_json
 
 RESULT = RESULTS / "training_step.json"
 PRECISIONS = ("float32", "bfloat16")
-PER_DEVICE = (4, 16)
+PER_DEVICE = (4, 8, 16)  # 8 is transformers' default
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy")
 
 

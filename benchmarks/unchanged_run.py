@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 import tempfile
+from pathlib import Path
 
 from benchmarks.cached_run import time_command
 from benchmarks.timing import RESULTS, surroundings
@@ -33,6 +34,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = json.loads(time_command(run, folder)[2])
         print(f"demo run before: {report['seconds']:.0f} s, F1 {report['f1']:.2f}")
+        published = Path(folder, ".podsquad/published/demo-reader/current/model.safetensors")
+        model_bytes = published.stat().st_size
         for number in range(options.rounds):
             empty = f"--set=store.path={folder}/empty-{number}"
             for name, command in zip(STORES, (run, [*run, empty]), strict=True):
@@ -50,6 +53,7 @@ def main() -> None:
             "median_processor_seconds": {name: statistics.median(values) for name, values in processor.items()},
             "slowest_seconds": {name: max(values) for name, values in wall.items()},
             "rounds_seconds": wall,
+            "model_bytes": model_bytes,  # a champion in a folder is read whole
             **surroundings(("prefect",)),
         },
     )

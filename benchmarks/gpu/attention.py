@@ -16,11 +16,6 @@ from podsquad.runtimes.torch.flat_attention import attend_groups
 from podsquad.runtimes.torch.packing import group_sequences
 
 
-def names() -> list[str]:
-    """Return the routes' names."""
-    return [route.name for route in ROUTES]
-
-
 def measure(given: Given, name: str) -> dict[str, Any]:
     """Measure one route. Raises RefusedError where it cannot run here, and whatever it raises."""
     route = next(each for each in ROUTES if each.name == name)

@@ -2,7 +2,8 @@
 
 Without accelerate there is no Trainer: then a plain loop does what it does (padded, autocast, fused AdamW, Hugging
 Face's own loss), and the result says so. Steps go over the whole batch of the recipe; what is tried is how many
-sequences go through the model at once, and whether it is compiled.
+sequences go through the model at once, and whether it is compiled. All are padded to the longest, as the reference
+pads: padding to the longest of a batch, run_qa.py's other way, is not tried.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks.gpu.recipe import DIFFERS, training_flop
 from benchmarks.gpu.section import Given, config_of, synchronise
 from podsquad.data.arrow import Features
 from podsquad.runtimes.torch.device import arithmetic
+from podsquad.store.durable import write_json
 
 PAD = 1
 WARM_UP_STEPS, TRIAL_STEPS = 2, 4
@@ -78,6 +80,7 @@ def measure(given: Given) -> dict[str, Any]:
             tried[str(choice)] = round(run(given, choice, TRIAL_STEPS)["seconds_per_step"], 4)
         except (RuntimeError, ValueError, TypeError) as error:  # out of memory, or torch.compile: try the next
             tried[str(choice)] = f"{type(error).__name__}: {error}"[:300]
+        write_json(given.outcome, {"settings_tried_seconds_per_step": tried})
     runs = {choice: seconds for choice in choices if isinstance(seconds := tried[str(choice)], float)}
     if not runs:
         raise RuntimeError(f"no setting runs: {tried}")

@@ -30,6 +30,11 @@ class Given:
         """The features that the section "data" makes."""
         return self.work / "features"
 
+    @property
+    def outcome(self) -> Path:
+        """The file of what a section found; one that may be cut off writes there what it has found so far."""
+        return self.work / "outcome.json"
+
     def need_cuda(self, why: str) -> None:
         """Raise RefusedError on anything but a CUDA device."""
         if self.device != "cuda":

@@ -12,6 +12,7 @@ from podsquad.data.arrow import Features, read_layout
 from podsquad.runtimes.batch_plan import plan_batches
 from podsquad.runtimes.job import StopRequest
 from podsquad.runtimes.torch.attention_route import FLASH, decide_attention
+from podsquad.runtimes.torch.device import set_up
 from podsquad.runtimes.torch.model import build_model
 from podsquad.runtimes.torch.reader import InputForm
 from podsquad.runtimes.torch.trainer import Trainer
@@ -21,7 +22,7 @@ def look(given: Given) -> dict[str, Any]:
     """Do steps of the genuine training loop, uncompiled, with torch's synchronisation check set to raise."""
     given.need_cuda("only a GPU can be waited for")
     settings, layout = settings_of(given.scale, given.device), read_layout(given.features)
-    device, training = torch.device("cuda"), settings["training"]
+    device, training = set_up(settings["runtime"]), settings["training"]  # deterministic kernels, as a training has
     config = config_of(given, dropout=0.1)
     grouped = decide_attention(config, device, training["precision"])[0] != FLASH
     trainer = Trainer(

@@ -97,21 +97,22 @@ def test_a_section_that_fails_is_told_and_the_rest_goes_on(
     [
         ("import sys; open(sys.argv[-1], 'w').write('{\"found\": 1}')", {"found": 1}),
         ("import os, sys; sys.stderr.write('Xid 31'); sys.stderr.flush(); os.abort()", "ended with exit code -6"),
+        ("import sys; open(sys.argv[-1], 'w').write('{\"found\": 1}'); sys.exit(3)", "ended with exit code 3"),
         ("import time; time.sleep(600)", "not done after 3 s"),
     ],
-    ids=["answers", "aborts", "hangs"],
+    ids=["answers", "aborts", "aborts with half an answer", "hangs"],
 )
 def test_a_process_that_dies_or_hangs_is_that_section_s_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, outcome: Any
 ) -> None:
     script = tmp_path / "child.py"
     script.write_text(code)
-    genuine = subprocess.run
+    genuine = gpu_squad.run_limited
 
-    def run(command: list[str], **options: Any) -> Any:
-        return genuine([sys.executable, str(script), command[command.index("--child") + 2]], **options)
+    def run(command: list[str], *limits: Any) -> int | None:
+        return genuine([sys.executable, str(script), command[command.index("--child") + 2]], *limits)
 
-    monkeypatch.setattr(gpu_squad.subprocess, "run", run)
+    monkeypatch.setattr(gpu_squad, "run_limited", run)
     monkeypatch.setitem(gpu_squad.SECONDS, "job", 3 if "sleep" in code else 120)
     found = gpu_squad._in_a_process(given(tmp_path, "cuda"), "job")
     assert (found if isinstance(outcome, dict) else found["error"]) == outcome

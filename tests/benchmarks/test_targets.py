@@ -53,9 +53,20 @@ def test_every_result_names_its_machine() -> None:
         assert result["machine"]["cores"] > 0
 
 
+def test_a_row_counts_what_was_found_and_tells_a_busy_machine(tmp_path: Path) -> None:
+    name, machine = "torchmetrics", {"others_used_cores": 1.3, "cores": 2, "was_busy": True}
+    result = {"times_podsquad": {name: 6.0}, "times_podsquad_processor_time": {name: 5.5}, "machine": machine}
+    result["facts"] = {"equal_to_official": True, "questions": 1234}
+    (tmp_path / "metric.json").write_text(json.dumps(result))
+    (row,) = [line for line in make_table(tmp_path).splitlines() if "benchmarks.metric" in line]
+    assert row.startswith("| exact match and F1, 1,234 questions |")
+    assert "| 1.3 of 2 cores, busy |" in row
+    assert FALLS_SHORT not in row
+
+
 def step(clock: float, processor: float, gradient: float, mine: float, theirs: float) -> dict[str, Any]:
     found = {"times_faster": clock, "times_less_processor_time": processor}
-    found |= {"peak_memory_mib": {"podsquad": mine, "trainer": theirs, "trainer_least": 1.0}}
+    found |= {"peak_memory_mib": {"podsquad": mine, "trainer": theirs, "trainer_least": 900.0}}
     gradients = {"loss_relative": 1e-8, "largest_relative": gradient}
     surroundings = {"machine": {"others_used_cores": 1.3, "cores": 2}}
     return {"float32": found, "bfloat16": found, "gradients": gradients} | surroundings
@@ -79,7 +90,8 @@ def test_what_falls_short_says_so(tmp_path: Path, result: dict[str, Any], short:
     assert found == short
     told = [line for line in lines if "benchmarks.training_step" in line]
     assert len(told) == 4
-    assert all("1.3 of 2 cores" in line for line in told)
+    assert all("1.3 of 2 cores |" in line for line in told)
+    assert all("(900 at its smallest batch)" in line for line in told if "MiB" in line)
     others = [line for line in lines if line not in told]
     assert others
     assert all(NOT_MEASURED in line for line in others)

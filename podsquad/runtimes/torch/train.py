@@ -108,10 +108,12 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
             events.log(f"going on from the checkpoint of step {checkpoint.step} of {steps}")
     trainer.join()
     began = time.monotonic()
-    trainer.run(checkpoints, events, stop)
+    try:
+        trainer.run(checkpoints, events, stop)
+    finally:  # also of a training that is stopped: every one may be
+        if plan["compiled"]["value"]:
+            tell_compiled_anew(events)
     seconds = time.monotonic() - began
-    if plan["compiled"]["value"]:
-        tell_compiled_anew(events)
     if ranks.is_first:
         _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
         _write_records(trainer, job, device, formulation, resumed_from, seconds)

@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+from podsquad.errors import StoppedError
+from podsquad.runtimes.job import StopRequest
+from podsquad.runtimes.torch import compile as compile_module
+from podsquad.runtimes.torch import train as train_module
+from podsquad.runtimes.torch.compile import compile_job
 from podsquad.runtimes.torch.programs import compile_model, tell_compiled_anew, use_programs
 from podsquad.runtimes.torch.reader import summed_loss
 from podsquad.runtimes.torch.static import StaticSize
+from podsquad.runtimes.torch.train import train_job
 from tests.runtimes.torch.encoders import KINDS, form_of, make_encoder, make_sequences
-from tests.runtimes.torch.made_up import Recorder
+from tests.runtimes.torch.made_up import Recorder, make_features, make_job, make_settings
 
 SIZE = StaticSize(tokens=256, sequences=9, longest=64)
 
@@ -70,15 +76,30 @@ def test_a_training_compiles_in_a_copy(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (copy / "left").exists()
 
 
-@pytest.mark.parametrize("count", [0, 2])
-def test_what_is_compiled_though_the_executable_should_hold_it_is_told(count: int) -> None:
-    counters = torch._dynamo.utils.counters["inductor"]
-    before, events = counters["fxgraph_cache_miss"], Recorder()
-    counters["fxgraph_cache_miss"] = count
-    try:
-        tell_compiled_anew(events)  # type: ignore[arg-type]
-    finally:
-        counters["fxgraph_cache_miss"] = before
+@pytest.mark.parametrize(("miss", "bypass"), [(0, 0), (2, 0), (0, 2)])
+def test_what_is_compiled_though_the_executable_should_hold_it_is_told(
+    miss: int, bypass: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters, events = torch._dynamo.utils.counters["inductor"], Recorder()
+    monkeypatch.setitem(counters, "fxgraph_cache_miss", miss)
+    monkeypatch.setitem(counters, "fxgraph_cache_bypass", bypass)
+    tell_compiled_anew(events)  # type: ignore[arg-type]
     told = [message for message, level in events.of("log") if level == "warning"]
-    assert len(told) == bool(count)
+    assert len(told) == bool(miss + bypass)
     assert all("2 programs were compiled anew" in message for message in told)
+
+
+def test_also_a_stopped_training_tells_what_was_compiled_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = make_settings(runtime__compiled="always", training__balanced=True)
+    features, stop, events = make_features(tmp_path / "features"), StopRequest(), Recorder()
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TORCHINDUCTOR_FX_GRAPH_CACHE", "TORCHINDUCTOR_AUTOGRAD_CACHE"):
+        monkeypatch.setenv(name, "before")
+    monkeypatch.setattr(compile_module, "warm_up", lambda *_: None)
+    compile_job(make_job(tmp_path, "compile", settings, features=features), Recorder(), StopRequest())  # type: ignore[arg-type]
+    monkeypatch.setattr(train_module, "compile_model", lambda model: None)
+    monkeypatch.setitem(torch._dynamo.utils.counters["inductor"], "fxgraph_cache_miss", 2)
+    stop.set("asked by the test")
+    job = make_job(tmp_path, "train", settings, features=features, executable=tmp_path / "compile")
+    with pytest.raises(StoppedError):
+        train_job(job, events, stop)  # type: ignore[arg-type]
+    assert any("2 programs were compiled anew" in message for message, _ in events.of("log"))
