@@ -5,9 +5,10 @@ Without it a Cancel would not reach such a run, and its sudden end would be told
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -15,43 +16,51 @@ from deployments.sweep import bring_out_end, flow_processes
 
 
 class Survivors:
-    """The runs, by id, and whether a Cancel was passed on."""
+    """The runs' processes. A Retry runs in another one, which is its worker's and none of these."""
 
-    def __init__(self, worker: str, runs: Iterable[UUID]) -> None:
+    def __init__(self, worker: str, processes: Mapping[UUID, int]) -> None:
         self._worker = worker
-        self._runs = dict.fromkeys(runs, False)
+        self._processes = dict(processes)
+        self._cancelled: set[UUID] = set()  # to those a Cancel was passed on
 
     def __bool__(self) -> bool:
         """Tell whether there is one left to mind."""
-        return bool(self._runs)
+        return bool(self._processes)
 
     def processes(self) -> dict[UUID, int]:
         """Return those that live, with their processes."""
-        return {UUID(run_id): pid for pid, run_id in flow_processes() if UUID(run_id) in self._runs}
+        alive = set(flow_processes())
+        return {run_id: pid for run_id, pid in self._processes.items() if (pid, str(run_id)) in alive}
 
     def look(self) -> None:
         """Pass a Cancel on as SIGTERM, bring out what a process that is gone could not tell, and forget that one."""
         from prefect import get_client
         from prefect.exceptions import ObjectNotFound
 
-        processes = self.processes()
+        alive = self.processes()  # before the states: what a process that is gone told is in them
         with get_client(sync_client=True) as client:
-            for run_id in list(self._runs):
+            for run_id in list(self._processes):
                 try:
                     run = client.read_flow_run(run_id)
                 except ObjectNotFound:
-                    del self._runs[run_id]
+                    del self._processes[run_id]
                     continue
-                if run_id not in processes:
+                if run_id not in alive:
                     self._bring_out_end(client, run)
-                elif run.state.is_cancelling() and not self._runs[run_id]:
-                    self._runs[run_id] = True
-                    os.kill(processes[run_id], signal.SIGTERM)
+                    del self._processes[run_id]
+                elif run.state.is_cancelling() and run_id not in self._cancelled:
+                    self._cancelled.add(run_id)
+                    with contextlib.suppress(ProcessLookupError):  # it has just ended
+                        os.kill(alive[run_id], signal.SIGTERM)
 
     def _bring_out_end(self, client: Any, run: Any) -> None:
+        """Tell how a run has ended, unless its own word stands or a Retry has begun."""
         from prefect.states import Cancelled
 
-        if self._runs.pop(run.id):
+        if any(run_id == str(run.id) for _, run_id in flow_processes()):
+            return
+        # The process took the SIGTERM for a crash: that a Cancel was meant, only the worker that started it could say.
+        if run.id in self._cancelled and run.state.is_crashed():
             client.set_flow_run_state(run.id, Cancelled(message="Flow run was cancelled."), force=True)
         elif run.state.is_running() or run.state.is_cancelling():
             bring_out_end(client, run, self._worker)

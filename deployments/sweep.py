@@ -37,26 +37,27 @@ def flow_processes(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
 
 def sweep(
     worker: str, pool: str, *, proc: Path = Path("/proc"), log: Callable[[str], None] = _logger.info
-) -> list[UUID]:
+) -> dict[UUID, int]:
     """Bring out the end of each run of ``worker`` that is shown as going on and has no process here.
 
-    Return those that still go on: they outlived their worker (survivors.py). Must only be called when no worker of that
-    name runs. Does nothing on systems that do not show processes' environments in ``/proc``: there the heartbeats
-    alone tell.
+    Return those that still go on, with their processes: they outlived their worker (survivors.py). Must only be called
+    when no worker of that name runs. Does nothing on systems that do not show processes' environments in ``/proc``:
+    there the heartbeats alone tell.
     """
     from prefect import get_client
 
     if not (proc / "self/environ").exists():
         log("this system does not show processes' environments; dead runs are found by their missing heartbeats")
-        return []
-    survivors = []
+        return {}
+    survivors = {}
+    alive = {run_id: pid for pid, run_id in flow_processes(proc)}  # before the states: who is gone by then told its end
     with get_client(sync_client=True) as client:
-        suspects = [run for run in _unfinished(client, pool) if _is_ours(run, worker)]
-        alive = {run_id for _, run_id in flow_processes(proc)}
-        for run in suspects:
-            if str(run.id) in alive:
+        for run in _unfinished(client, pool):
+            if not _is_ours(run, worker):
+                continue
+            if pid := alive.get(str(run.id)):
                 log(f"the run {run.name} still goes on")
-                survivors.append(run.id)
+                survivors[run.id] = pid
             else:
                 bring_out_end(client, run, worker, log)
     return survivors

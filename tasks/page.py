@@ -18,11 +18,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
-from podsquad.errors import InternalError, PodsquadError
+from podsquad.errors import InternalError, PodsquadError, from_os_error
 from podsquad.views import View
 
 _logger = logging.getLogger("podsquad.prefect")
 _PREFECT_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+_NOT_KEPT = "An error was encountered while committing transaction"  # prefect/transactions.py, of a stage that is done
 
 
 def run_name() -> str:
@@ -56,6 +57,8 @@ class _ToldOnce(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, OSError) and str(record.msg).startswith(_NOT_KEPT):
+            error = from_os_error(error, "keeping Prefect's record of a stage, which is done all the same")
         if not isinstance(error, PodsquadError) or type(error) is InternalError:  # of a bug all is worth reading
             return True
         is_new = error is not self._told

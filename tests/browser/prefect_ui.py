@@ -12,10 +12,11 @@ from PIL import Image
 from tests.deployments.place import Place, wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import FloatRect, Locator, Page
 
 PICTURES_VARIABLE = "PODSQUAD_PICTURES"  # a folder for pictures of the pages; make screenshots sets it
 RUN_SECONDS = 900.0  # for a small run, on a slow machine at work
+_MARGIN_PIXELS = 12
 _SETTLE_SECONDS = 4.0  # for the graph, which moves to its place; no test waits for that
 
 
@@ -132,8 +133,8 @@ class PrefectUI:
         dialog.get_by_role("button", name="Retry").click()
         dialog.wait_for(state="hidden")
 
-    def picture(self, name: str, *, height: int = 900) -> None:
-        """Keep a picture of the page, where pictures are asked for."""
+    def picture(self, name: str, *, height: int = 900, of: Locator | None = None) -> None:
+        """Keep a picture of the page, or of a part that is shown whole, where pictures are asked for."""
         if self._pictures is None:
             return
         size = self.page.viewport_size
@@ -144,7 +145,15 @@ class PrefectUI:
             self.tab(tab)
         self.page.wait_for_load_state("networkidle")
         self.page.wait_for_timeout(_SETTLE_SECONDS * 1000)
-        shot = self.page.screenshot(animations="disabled")
+        shot = self.page.screenshot(animations="disabled", clip=_around(of) if of else None)
         # A page has few colours: so many look the same and take a third.
         Image.open(io.BytesIO(shot)).convert("RGB").quantize(128).save(self._pictures / f"{name}.png", optimize=True)
         self.page.set_viewport_size(size)
+
+
+def _around(part: Locator) -> FloatRect:
+    """Return the place of a part of the page, with a margin."""
+    box = part.bounding_box()
+    assert box
+    width, height = box["width"] + 2 * _MARGIN_PIXELS, box["height"] + 2 * _MARGIN_PIXELS
+    return {"x": box["x"] - _MARGIN_PIXELS, "y": box["y"] - _MARGIN_PIXELS, "width": width, "height": height}

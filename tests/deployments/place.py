@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,11 @@ deployments:
     name: free
     concurrency_limit: null
 """
+
+
+def stamp(state: dict[str, Any]) -> float:
+    """When a state began, in seconds of this machine's clock, which the server's is too."""
+    return datetime.fromisoformat(state["timestamp"]).timestamp()
 
 
 def free_port() -> int:
@@ -188,32 +194,48 @@ class Place:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def up(self, *arguments: str, **environ: str) -> str:
-        return self.run("deployments.up", "--port", str(self.port), *arguments, **environ)
+    def up(self) -> str:
+        return self.run("deployments.up", "--port", str(self.port))
 
-    def start_worker(self, *options: str) -> None:
-        """Start a worker with options that ``make up`` does not give."""
-        environ = self.environ | {"PREFECT_API_URL": f"{self.url}/api"}
+    def ensure_up(self) -> None:
+        """Let server and worker run. Where they do, or the worker alone is missing, nothing is registered again."""
+        if not self._is_alive("server"):
+            self.up()
+        elif not self._is_alive("worker"):
+            self.start_worker()
+
+    def _is_alive(self, what: str) -> bool:
+        found = read_record(self.folder / f".podsquad/{what}.json")
+        return found is not None and found[0].is_alive()
+
+    def start_worker(self, *options: str, **environ: str) -> None:
+        """Start a worker for the server that runs, where there is none."""
+        self._reap_worker()
+        home = {"PREFECT_API_URL": f"{self.url}/api", "PREFECT_HOME": str(self.folder / ".podsquad/prefect")}
         with (self.folder / ".podsquad/logs/worker.log").open("ab") as log:
             self._worker = subprocess.Popen(
                 [sys.executable, "-m", "deployments.worker", *options],
                 cwd=self.folder,
-                env=environ,
+                env=self.environ | home | environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         record = self.folder / ".podsquad/worker.json"
-        wait_until("the worker works", lambda: (found := read_record(record)) and found[1]["is_working"])
+        is_working = ProcessRecord.of(self._worker.pid), {"is_working": True}
+        wait_until("the worker works", lambda: read_record(record) == is_working)
+
+    def _reap_worker(self) -> None:
+        if self._worker:
+            self._worker.wait()
+            self._worker = None
 
     def stop(self, what: str) -> None:
         """Let the server or the worker end as a service restart does."""
         process = self.process(what)
         os.kill(process.pid, signal.SIGTERM)
         wait_until(f"the {what} has ended", lambda: not process.is_alive())
-        if self._worker and self._worker.pid == process.pid:
-            self._worker.wait()
 
     def down(self) -> str:
         return self.run("deployments.up", "--down")
@@ -227,6 +249,7 @@ class Place:
             for process in self._all_processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
+            self._reap_worker()
 
     def _all_processes(self) -> list[int]:
         """Server, worker, flows and runtimes: each was started in this folder, or its environment names it."""

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.deployments.place import PATIENCE_SECONDS, Place, running, wait_until
-from tests.deployments.training import SIZE, Training
+from tests.deployments.training import SIZE, Training, standing_still
 
 pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
-
-
-@pytest.fixture(scope="module")
-def place(running_place: Place) -> Place:
-    running_place.up()
-    return running_place
 
 
 def settings(place: Place, seed: int) -> dict[str, Any]:
@@ -43,12 +35,6 @@ def schedule_now(place: Place, seed: int) -> str:
     place.call("DELETE", f"{schedules}/{schedule['id']}")
     assert run["auto_scheduled"]
     return str(run["id"])
-
-
-def go_on(runtime: int) -> None:
-    """Let a runtime that was stopped go on, if it is there."""
-    with suppress(ProcessLookupError):
-        os.kill(runtime, signal.SIGCONT)
 
 
 @contextmanager
@@ -74,34 +60,29 @@ def test_nights_take_turns_whatever_started_them(place: Place) -> None:
     with most_at_once(training) as most:
         night = schedule_now(place, seed=1)
         (runtime,) = wait_until("the night trains", training.children)
-        # Until the others have come: not in an earlier stage, whose artifact is the others' too.
-        os.kill(runtime, signal.SIGSTOP)
-        asked = place.start_run("on-demand", {"profile": "demo", "overrides": settings(place, seed=2)})
         sets = [f"--set={name}={value}" for name, value in settings(place, seed=3).items()]
-        with ExitStack() as stack:
-            command = stack.enter_context(
-                running(
-                    [sys.executable, "-m", "podsquad", "run", "--profile", "demo", *sets],
-                    cwd=place.folder,
-                    env=place.environ,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                )
-            )
-            stack.callback(go_on, runtime)  # after a failure too: else it would stand still for good
-            second_night = place.start_run("nightly", {"profile": "demo", "overrides": settings(place, seed=4)})
-            state = place.wait_for_state(second_night)
-            assert (state["type"], state["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
+        with running(
+            [sys.executable, "-m", "podsquad", "run", "--profile", "demo", *sets],
+            cwd=place.folder,
+            env=place.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as command:
+            # Until the others have come: not in an earlier stage, whose artifact is the others' too.
+            with standing_still(runtime):
+                asked = place.start_run("on-demand", {"profile": "demo", "overrides": settings(place, seed=2)})
+                second_night = place.start_run("nightly", {"profile": "demo", "overrides": settings(place, seed=4)})
+                state = place.wait_for_state(second_night)
+                assert (state["type"], state["message"]) == ("CANCELLED", "Deployment concurrency limit reached.")
 
-            waits = f"the device cpu is used by process {runtime} on {socket.gethostname()} ("
-            wait_until("the one from the form waits", lambda: waits in place.told(asked))
-            assert command.stderr is not None
-            said = ""
-            while waits not in said:
-                said += (line := command.stderr.readline())
-                assert line, said
-            assert "of demo-reader with the profile demo, since 20" in said
-            go_on(runtime)
+                waits = f"the device cpu is used by process {runtime} on {socket.gethostname()} ("
+                wait_until("the one from the form waits", lambda: waits in place.told(asked))
+                assert command.stderr is not None
+                said = ""
+                while waits not in said:
+                    said += (line := command.stderr.readline())
+                    assert line, said
+                assert "of demo-reader with the profile demo, since 20" in said
             said += command.communicate(timeout=PATIENCE_SECONDS)[1]
         assert command.returncode == 0, said
         assert place.wait_for_state(night)["type"] == "COMPLETED"

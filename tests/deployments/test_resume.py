@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
 
-from tests.deployments.place import Place, wait_until
-from tests.deployments.training import STEPS, Training
+from tests.deployments.place import Place, stamp, wait_until
+from tests.deployments.training import STEPS, Training, standing_still
 
 pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 BEFORE = ("download", "tokenize", "compile")
+TOLD_WITHIN_SECONDS = 30.0  # as the runbook says
 HANG_SECONDS = 60.0  # a runtime says nothing while it imports torch, on a busy machine for half a minute
 IMPATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "0", "PREFECT_WORKER_QUERY_SECONDS": "0.1"}
 # After so many failures Prefect's own worker gives up (prefect/utilities/services.py: three, or four times three).
 GIVES_UP = {"what to run": 12, "what to cancel": 3}
-
-
-@pytest.fixture(scope="module")
-def place(running_place: Place) -> Place:
-    running_place.up()
-    return running_place
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +36,7 @@ def undisturbed(place: Place) -> dict[str, Any]:
 
 @pytest.fixture
 def training(place: Place, undisturbed: dict[str, Any]) -> Training:
-    place.up()
+    place.ensure_up()
     made = Training(place)
     made.forget()
     return made
@@ -58,20 +54,21 @@ def goes_on(training: Training, run: str, undisturbed: dict[str, Any]) -> None:
 def test_a_stage_that_failed_after_its_retries_goes_on_with_retry(
     place: Place, training: Training, undisturbed: dict[str, Any]
 ) -> None:
-    run, step = training.start(retry__retries=1), 0
+    run, step = training.start(publish=True, retry__retries=1), 0
     for _ in range(2):
         step = training.wait_for_step(after=step)
         os.kill(training.child(), signal.SIGKILL)
     state = place.wait_for_state(run)
     assert state["type"] == "FAILED"
     assert "was killed by SIGKILL while it had to train" in state["message"]
-    assert len(training.resumed_from(run)) == 1
+    wait_until("what it said is sent", lambda: len(training.resumed_from(run)) == 1)
 
     place.retry(run)
     goes_on(training, run, undisturbed)
     outcomes = training.outcomes(run)
     assert outcomes["train"] == {"Failed", "Completed"}
     assert [outcomes[name] for name in BEFORE] == [{"Cached"}] * len(BEFORE)
+    assert outcomes["publish"] == {"Completed"}
 
 
 def test_a_retry_at_once_after_the_flow_s_process_was_killed_is_not_lost(
@@ -79,8 +76,11 @@ def test_a_retry_at_once_after_the_flow_s_process_was_killed_is_not_lost(
 ) -> None:
     run = training.start()
     training.wait_for_step()
+    killed = time.time()
     os.kill(place.flow_pid(run), signal.SIGKILL)
-    assert place.wait_for_state(run)["type"] == "CRASHED"
+    state = place.wait_for_state(run)
+    assert state["type"] == "CRASHED"
+    assert stamp(state) - killed < TOLD_WITHIN_SECONDS
     place.retry(run)
     assert "RUNNING" not in place.task_states(run)
     goes_on(training, run, undisturbed)
@@ -103,31 +103,29 @@ def test_a_training_does_not_care_that_the_server_is_away_and_can_be_cancelled_a
 ) -> None:
     """The outage is shortened, and so is what the worker and the flow give a server: they try nothing twice."""
     place.stop("worker")
-    place.up(**IMPATIENT)
+    place.start_worker(**IMPATIENT)
     run = training.start()
     step = training.wait_for_step()
     server, worker = (place.process(what) for what in ("server", "worker"))
     os.kill(server.pid, signal.SIGKILL)
     for _ in range(3):
         step = training.wait_for_step(after=step)
-    child = training.child()
-    os.kill(child, signal.SIGSTOP)  # until the server is back: that takes longer than the rest of the training
-    wait_until(
-        "Prefect's own worker would have given up",
-        lambda: all(
-            place.log("worker").count(f"the server cannot be asked for {what}") > times
-            for what, times in GIVES_UP.items()
-        ),
-    )
-    place.up()
-    assert place.state(run)["type"] == "RUNNING"
-    assert place.process("worker") == worker
-    os.kill(child, signal.SIGCONT)
+    with standing_still(training.child()):  # until the server is back: that takes longer than the rest of the training
+        wait_until(
+            "Prefect's own worker would have given up",
+            lambda: all(
+                place.log("worker").count(f"the server cannot be asked for {what}") > times
+                for what, times in GIVES_UP.items()
+            ),
+        )
+        place.up()
+        assert place.state(run)["type"] == "RUNNING"
+        assert place.process("worker") == worker
     assert training.resumed_from(run) == []
     place.cancel(run)
     assert place.wait_for_state(run)["type"] == "CANCELLED"
-    place.stop("worker")  # the next one is as patient as ever
-    place.up()
+    place.stop("worker")
+    place.start_worker()  # as patient as ever
     place.retry(run)
     goes_on(training, run, undisturbed)
 
@@ -136,8 +134,9 @@ def test_a_run_outlives_its_worker(place: Place, training: Training, undisturbed
     run = training.start()
     training.wait_for_step()
     os.kill(place.process("worker").pid, signal.SIGKILL)
-    place.up()
-    assert "still goes on" in place.log("worker")
+    told = place.log("worker").count("still goes on")
+    place.start_worker()
+    assert place.log("worker").count("still goes on") == told + 1
     assert place.wait_for_state(run)["type"] == "COMPLETED"
     assert training.resumed_from(run) == []
     assert training.made() == undisturbed
@@ -153,7 +152,7 @@ def test_the_end_of_the_worker_s_service_lets_runs_save_and_retry_goes_on(
     assert not training.children()
     state = place.state(run)
     assert (state["type"], state["message"]) == ("CRASHED", "Execution was aborted by a termination signal.")
-    place.up()
+    place.start_worker()
     place.retry(run)
     goes_on(training, run, undisturbed)
 
@@ -179,8 +178,8 @@ def test_a_training_that_hangs_is_stopped_and_tried_again(
     run = training.start(runtime__hang_seconds=HANG_SECONDS)
     training.wait_for_step()
     child = training.child()
-    os.kill(child, signal.SIGSTOP)
-    wait_until("it is asked to stop", lambda: training.is_asked_to_stop(child))
-    os.kill(child, signal.SIGCONT)  # a minute later it would be killed
+    with standing_still(child):
+        wait_until("it is asked to stop", lambda: training.is_asked_to_stop(child))
+    # A minute later it would be killed.
     goes_on(training, run, undisturbed)
     assert f"sent no sign of life for {HANG_SECONDS:g} seconds and was stopped" in place.told(run)

@@ -39,5 +39,5 @@ def test_a_flow_s_process_is_prefect_s_own_with_a_run_s_id(tmp_path: Path, comma
 
 def test_a_system_without_environments_is_left_to_the_heartbeats(tmp_path: Path) -> None:
     told: list[str] = []
-    assert sweep("host", "pod", proc=tmp_path, log=told.append) == []
+    assert sweep("host", "pod", proc=tmp_path, log=told.append) == {}
     assert "heartbeats" in told[0]

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,14 @@ from tests.deployments.place import HOME, Place, wait_until
 
 pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 NAMES = {"nightly", "on-demand", "canary", "demo"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for this module alone."""
+    with contextlib.closing(Place(tmp_path_factory.mktemp("place"))) as made:
+        made.up()
+        yield made
 
 
 def test_a_second_up_leaves_what_runs_and_makes_no_duplicates(place: Place) -> None:

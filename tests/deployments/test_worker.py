@@ -13,12 +13,6 @@ from tests.deployments.place import Place, wait_until
 pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 
 
-@pytest.fixture(scope="module")
-def place(running_place: Place) -> Place:
-    running_place.up()
-    return running_place
-
-
 @pytest.fixture(scope="module", autouse=True)
 def waits(place: Place) -> None:
     place.register_waits()
@@ -26,7 +20,7 @@ def waits(place: Place) -> None:
 
 @pytest.fixture(autouse=True)
 def with_worker(place: Place) -> None:
-    place.up()
+    place.ensure_up()
 
 
 def test_a_second_sigterm_kills_runs_that_do_not_end(place: Place) -> None:
@@ -59,7 +53,7 @@ def test_a_run_killed_while_it_saves_goes_on(place: Place) -> None:
     assert set(place.task_states(run)) == {"CRASHED"}
     assert waiting.wait_until_ended() == "SIGTERM received"
     place.stop("worker")
-    place.up()
+    place.start_worker()
     place.retry(run)
     assert place.wait_for_state(run)["type"] == "COMPLETED"
     assert "goes on from SIGTERM received" in place.log("worker")
@@ -72,7 +66,7 @@ def test_runs_that_outlived_their_worker_are_minded_by_the_next(place: Place) ->
     for name in names:
         waiting[name].wait_until_begun()
     os.kill(place.process("worker").pid, signal.SIGKILL)
-    place.up()
+    place.start_worker()
     assert {place.state(run)["type"] for run in runs.values()} == {"RUNNING"}
 
     place.cancel(runs["cancelled"])

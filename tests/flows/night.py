@@ -218,7 +218,8 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: str) 
     return made
 
 
-def _train_in_a_process(building: Building) -> None:
+def train_in_a_process(building: Building) -> None:
+    """Run a training's runtime with the interpreter of CHILD_VARIABLE."""
     job = Job("train", {}, str(building.output), str(building.work))
     run_job(job, "torch", python=Path(os.environ[CHILD_VARIABLE]), on_event=lambda event: print(event, file=sys.stderr))
 
@@ -230,7 +231,7 @@ def main(arguments: list[str]) -> None:
     night = Night(Path.cwd())
     night.stand_in(dict.__setitem__)
     if CHILD_VARIABLE in os.environ:
-        night.act["train"] = _train_in_a_process
+        night.act["train"] = train_in_a_process
     podsquad(arguments + [f"--set={name}={value}" for name, value in night.overrides.items()])
 
 

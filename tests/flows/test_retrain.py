@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,16 +12,31 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prefect.filesystems import LocalFileSystem
 
 from deployments.automations import REJECTED_SENTENCES
 from podsquad.config.section import STAGE_NAMES, StageName
 from podsquad.errors import DataError, InputMissingError, PodsquadError, SettingsError, StoreError, TemporaryError
-from podsquad.publishing.nothing_new import nothing_new
 from podsquad.publishing.target import Publication
+from podsquad.publishing.verdict_form import nothing_new
 from podsquad.stages.stage import Building
 from podsquad.unchanged import Unchanged
-from tests.flows.night import VERDICT, Night, failing
+from tests.flows.night import CHILD_VARIABLE, VERDICT, Night, failing, train_in_a_process
+from tests.runtimes.programs import RAW, make_interpreter
 
+# A runtime that saves when it is stopped and then ends; where something is saved, it tells of its predecessor.
+SAVES_LATE = """
+saved, told = os.path.join(work, "saved"), os.path.join(work, "told")
+def stop(number, frame):
+    with open(saved, "w") as file:
+        file.write(str(os.getpid()))
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+if not os.path.exists(saved):
+    while True: signal.pause()
+former = open(saved).read()
+open(told, "w").write("lives" if os.path.exists("/proc/" + former) else "is gone")
+"""
 ALL = list(STAGE_NAMES)
 
 
@@ -155,14 +171,33 @@ def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(night: Night) -
         while len(tried) != 2:
             sum(range(1000))
 
+    night.run()  # so that nothing else takes its time, such as what is imported first
     night.act["tokenize"] = act
-    night.run(retry__stage_timeout_seconds=1.0)
-    assert night.built == ["download", "tokenize", *others("download")]
+    night.run(features__stride=32, retry__stage_timeout_seconds=2.0)
+    assert night.built == ["tokenize", *others("download")]
 
     with pytest.raises(TemporaryError, match=r"the stage tokenize took longer than 1\.5 seconds"):
         night.run(["tokenize"], retry__stage_timeout_seconds=1.5, retry__retries=0)
     assert len(tried) == 3
     assert night.states["tokenize"] == "TimedOut"
+
+
+def test_a_runtime_that_takes_too_long_saves_and_the_next_attempt_goes_on_from_that(
+    night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "program").mkdir()
+    monkeypatch.setenv(CHILD_VARIABLE, str(make_interpreter(tmp_path / "program", RAW + SAVES_LATE)))
+    told: list[str] = []
+
+    def act(building: Building) -> None:
+        train_in_a_process(building)
+        told.append((building.work / "told").read_text(encoding="utf-8"))
+
+    night.run()
+    night.act["train"] = act
+    night.run(training__seed=1, retry__stage_timeout_seconds=4.0)
+    assert night.built == ["train", "train", "evaluate", "publish"]
+    assert told == ["is gone"]
 
 
 def test_results_are_json_references_inside_the_store(night: Night) -> None:
@@ -174,6 +209,25 @@ def test_results_are_json_references_inside_the_store(night: Night) -> None:
     assert {reference["stage"] for reference in references} == set(ALL)
     for reference in references:
         assert night.artifact(reference["stage"]).name == reference["key"]
+
+
+def test_a_full_disk_under_prefect_s_records_is_told_in_words_and_costs_no_stage(
+    night: Night, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write_path(filesystem: LocalFileSystem, path: str, content: bytes, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    with monkeypatch.context() as full:
+        full.setattr(LocalFileSystem, "write_path", write_path)
+        report = night.run()
+    assert report["is_published"]
+    told = [each.getMessage() for each in caplog.records if "Prefect's record of a stage" in each.getMessage()]
+    assert len(told) == len(ALL)
+    assert told[0].startswith("DiskFullError: no space left for ")
+    assert "which is done all the same" in told[0]
+    assert "Traceback" not in caplog.text
+    night.run()
+    assert night.built == []
 
 
 def test_a_failed_run_leaves_no_pickle_either(night: Night) -> None:
