@@ -30,6 +30,8 @@ EMULATION = sorted((ROOT / "podsquad/runtimes/emulator/packages").rglob("*.py"))
 OLD_PYTHON = (
     "podsquad.errors",
     "podsquad.hub_errors",
+    "podsquad.hub_files",
+    "podsquad.hub_waits",
     "podsquad.data.arrow",
     "podsquad.store.durable",
     "podsquad.runtimes.job",
