@@ -154,7 +154,6 @@ def main() -> None:
     options = parser.parse_args()
     os.chdir(CHECKOUT)
     os.environ[CHECKOUT_VARIABLE] = str(CHECKOUT)  # the deployments' paths, and the store's, are relative to it
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO")
     address = use_server()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

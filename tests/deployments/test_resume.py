@@ -51,6 +51,15 @@ def goes_on(training: Training, run: str, undisturbed: dict[str, Any]) -> None:
     assert not training.children()
 
 
+def cancel(training: Training, run: str) -> None:
+    """Cancel a run whose training, however fast, has not ended when that reaches it, and hold that it is Cancelled."""
+    child = training.child()
+    with standing_still(child):
+        training.place.cancel(run)
+        wait_until("it is asked to stop", lambda: training.is_asked_to_stop(child))
+    assert training.place.wait_for_state(run)["type"] == "CANCELLED"
+
+
 def test_a_stage_that_failed_after_its_retries_goes_on_with_retry(
     place: Place, training: Training, undisturbed: dict[str, Any]
 ) -> None:
@@ -91,8 +100,7 @@ def test_cancel_saves_a_checkpoint_and_retry_goes_on(
 ) -> None:
     run = training.start()
     training.wait_for_step()
-    place.cancel(run)
-    assert place.wait_for_state(run)["type"] == "CANCELLED"
+    cancel(training, run)
     assert not training.children()
     place.retry(run)
     goes_on(training, run, undisturbed)
@@ -121,9 +129,8 @@ def test_a_training_does_not_care_that_the_server_is_away_and_can_be_cancelled_a
         place.up()
         assert place.state(run)["type"] == "RUNNING"
         assert place.process("worker") == worker
-    assert training.resumed_from(run) == []
-    place.cancel(run)
-    assert place.wait_for_state(run)["type"] == "CANCELLED"
+        assert training.resumed_from(run) == []
+        cancel(training, run)
     place.stop("worker")
     place.start_worker()  # as patient as ever
     place.retry(run)
@@ -135,7 +142,8 @@ def test_a_run_outlives_its_worker(place: Place, training: Training, undisturbed
     training.wait_for_step()
     os.kill(place.process("worker").pid, signal.SIGKILL)
     told = place.log("worker").count("still goes on")
-    place.start_worker()
+    with standing_still(training.child()):
+        place.start_worker()
     assert place.log("worker").count("still goes on") == told + 1
     assert place.wait_for_state(run)["type"] == "COMPLETED"
     assert training.resumed_from(run) == []
