@@ -109,7 +109,9 @@ class Command:
         self.copy_from(store, "download", "tokenize", "compile")
         assert self.run(CRASH_AT=self.trained) == KILLED, self.told()
         checkpoint = self.newest_checkpoint()
-        assert {name.rpartition("/")[2] for name in checkpoint} >= {"model.safetensors", "optimizer.safetensors"}
+        names = {name.rpartition("/")[2] for name in checkpoint}
+        assert "model.safetensors" in names
+        assert any(name.startswith("optimizer") for name in names), names
         return checkpoint
 
     def places(self) -> list[str]:
