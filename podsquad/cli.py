@@ -129,7 +129,7 @@ def plan(
 
     settings, _ = _settings(profile, set_)
     with _token(settings):
-        made = make_plan(settings, frozenset(_stages(refresh)))
+        made = make_plan(settings, dict.fromkeys(_stages(refresh), "plan"))
     show_plan(made, as_json=json)
     if failure := first_failure(made.checks):
         raise typer.Exit(failure.exit_code)

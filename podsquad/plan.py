@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from podsquad.errors import PodsquadError, StoreError
 from podsquad.estimates import Estimate, estimate
 from podsquad.preflight import Check, run_checks
 from podsquad.stages.catalog import STAGES
-from podsquad.stages.run import explain, stage_ingredients
+from podsquad.stages.run import explain, stage_ingredients, why_not_reused
 from podsquad.store.artifacts import Store
 from podsquad.store.keys import key_of
 
@@ -50,8 +51,10 @@ class Plan:
         return {**asdict(self), "is_clear": self.is_clear}
 
 
-def make_plan(settings: Settings, refresh: frozenset[StageName] = frozenset()) -> Plan:
+def make_plan(settings: Settings, refresh: Mapping[StageName, str] | None = None) -> Plan:
     """Find out what a run would do; nothing is built, and nothing is written.
+
+    ``refresh`` names for each stage to run in any case who asks for it, as ``run_stage`` takes it.
 
     An input that is damaged and has to be made again is taken to come out as before, which its manifest tells. Raises
     StoreError when the store cannot be read; what the pre-flight finds is in ``checks``.
@@ -60,7 +63,7 @@ def make_plan(settings: Settings, refresh: frozenset[StageName] = frozenset()) -
     digests: dict[StageName, str] = {}
     planned: dict[StageName, PlannedStage] = {}
     for name in STAGE_NAMES:
-        planned[name] = _plan_stage(name, settings, store, digests, name in refresh, planned)
+        planned[name] = _plan_stage(name, settings, store, digests, (refresh or {}).get(name, ""), planned)
     features, executable = (Path(path) if (path := planned[name].path) else None for name in _COUNTED_IN)
     return Plan(
         profile=settings.profile,
@@ -75,7 +78,7 @@ def _plan_stage(
     settings: Settings,
     store: Store,
     digests: dict[StageName, str],
-    refresh: bool,
+    refresh: str,
     planned: dict[StageName, PlannedStage],
 ) -> PlannedStage:
     """Plan one stage after those that it reads; its digest, where it can be told, goes into ``digests``."""
@@ -88,15 +91,14 @@ def _plan_stage(
         return PlannedStage(name, "run", error.what, "", "")
     key = key_of(ingredients)
     try:
-        found = store.look_up(name, key, STAGES[name].why_stale)
+        found = store.look_up(name, key, why_not_reused(name, refresh))
     except StoreError:
         raise
     except PodsquadError as error:  # what the artifact tells of cannot be asked
         return PlannedStage(name, "run", error.what, key, "")
-    if found.artifact and not refresh:
+    if found.artifact:
         digests[name] = found.artifact.digest
         return PlannedStage(name, "reuse", "unchanged", key, str(found.artifact.path))
-    if expected := (found.artifact.digest if found.artifact else found.expected_digest):
-        digests[name] = expected
-    reason = "refresh was asked for" if refresh else explain(store, ingredients, found)
-    return PlannedStage(name, "run", reason, key, "")
+    if found.expected_digest:
+        digests[name] = found.expected_digest
+    return PlannedStage(name, "run", explain(store, ingredients, found), key, "")

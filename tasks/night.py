@@ -26,7 +26,7 @@ from podsquad.views import View, emulated_view, plan_view, publication_view, sta
 from tasks.hub_token import hub_token
 from tasks.page import show, tag_run
 from tasks.reference import ArtifactReference
-from tasks.stage_task import configured, is_first_attempt
+from tasks.stage_task import asker, configured
 
 
 class Night:
@@ -52,7 +52,7 @@ class Night:
         settings = load_settings(profile, overrides, os.environ, set_by="the form").settings
 
         def planned() -> list[View]:
-            plan = make_plan(settings, refresh if is_first_attempt() else frozenset())
+            plan = make_plan(settings, dict.fromkeys(refresh, asker()))
             return [plan_view(plan, note=note, changed=overrides, is_published=publish)]
 
         with hub_token(settings.publish.token_block if publish else ""):

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import Task, task
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.runtime import flow_run, task_run
+from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from podsquad.config.section import StageName
@@ -46,7 +46,7 @@ def configured(
         retry_jitter_factor=_JITTER,
         timeout_seconds=retry.stage_timeout_seconds,
         result_storage=settings.store.path.absolute() / RESULTS_FOLDER,
-        refresh_cache=stage.name in refresh and is_first_attempt(),
+        refresh_cache=stage.name in refresh,
     )
 
 
@@ -58,16 +58,15 @@ def run(
         stage,
         settings,
         {reference.stage: reference.artifact() for reference in inputs},
-        # A later attempt goes on from what the first one left instead of clearing it again.
-        refresh=stage in refresh and is_first_attempt(),
+        refresh=asker() if stage in refresh else "",
         reporter=PrefectProgress(stage),
     )
     return ArtifactReference.of(outcome, settings.store.path)
 
 
-def is_first_attempt() -> bool:
-    """Tell whether neither the flow's run nor the task's was tried before."""
-    return (flow_run.run_count or 1) <= 1 and (task_run.run_count or 1) <= 1
+def asker() -> str:
+    """Return the name of this run of the flow, which its attempts share, whoever tries again."""
+    return str(flow_run.id or "nobody")
 
 
 def can_heal(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

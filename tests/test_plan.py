@@ -161,7 +161,7 @@ def test_a_target_that_does_not_answer_is_the_reason_not_an_exception(
 def test_a_refresh_runs_what_it_names(fake_stages: FakeStages) -> None:
     settings = fake_stages.settings()
     fake_stages.run_all(settings)
-    made = make_plan(settings, frozenset(("tokenize", "publish")))
+    made = make_plan(settings, {"tokenize": "plan", "publish": "plan"})
     assert to_run(made) == ["tokenize", "publish"]
     assert reasons(made)["tokenize"] == "refresh was asked for"
 

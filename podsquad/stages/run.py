@@ -17,8 +17,8 @@ from podsquad.stages.libraries import library_versions
 from podsquad.stages.resolved import key_settings, mark_of
 from podsquad.stages.runtimes import runtime_libraries, runtime_modules
 from podsquad.stages.stage import Building
-from podsquad.store.artifacts import Artifact, Lookup, Store
-from podsquad.store.durable import write_json
+from podsquad.store.artifacts import Artifact, Lookup, Store, WhyStale
+from podsquad.store.durable import parse_json, write_json
 from podsquad.store.keys import Ingredients, differences, key_of, make_ingredients
 from podsquad.store.source import code_digests, function_digest
 
@@ -59,10 +59,13 @@ def run_stage(
     settings: Settings,
     inputs: Mapping[StageName, Artifact],
     *,
-    refresh: bool = False,
+    refresh: str = "",
     reporter: Reporter,
 ) -> StageOutcome:
     """Return the stage's artifact from the store, built if need be.
+
+    ``refresh``, a word, names who asks for one that was built for it. Called again with the same name, it goes on
+    from what the call before left, and returns what that one built.
 
     Raises what the stage's builder raises, InputMissingError, StoreError, and DataError when a file that a setting
     names changed meanwhile; nothing half-made is left visible.
@@ -74,9 +77,10 @@ def run_stage(
     stage, store = STAGES[name], Store(settings.store.path, settings.store.lease_seconds)
     ingredients = stage_ingredients(name, settings, {key: artifact.digest for key, artifact in inputs.items()})
     key = key_of(ingredients)
-    found = store.look_up(name, key, stage.why_stale)
-    reason = "refresh was asked for" if refresh else explain(store, ingredients, found)
-    if not found.artifact or refresh:
+    why_stale = why_not_reused(name, refresh)
+    found = store.look_up(name, key, why_stale)
+    reason = explain(store, ingredients, found)
+    if not found.artifact:
         reporter.log(f"{name} runs: {reason}")
 
     def build(output: Path, work: Path, handle: int) -> None:
@@ -87,13 +91,32 @@ def run_stage(
             raise
         _refuse_changed(name, ingredients["settings"], key_settings(settings, name))
         (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
-        record = {"seconds": round(time.monotonic() - started, 3), "reason": reason, "profile": settings.profile}
+        seconds = round(time.monotonic() - started, 3)
+        record = {"seconds": seconds, "reason": reason, "profile": settings.profile, "refresh": refresh}
         write_json(output / BUILD_RECORD, record)
 
-    artifact, is_reused = store.ensure(ingredients, build, refresh=refresh, why_stale=stage.why_stale, log=reporter.log)
+    artifact, is_reused = store.ensure(ingredients, build, attempts=refresh, why_stale=why_stale, log=reporter.log)
     seconds = time.monotonic() - started
     reporter.log(f"{name} reuses {key}" if is_reused else f"{name} is done in {seconds:.1f} s: {artifact.path}")
     return StageOutcome(artifact, is_reused, reason if not is_reused else "unchanged", seconds)
+
+
+def why_not_reused(name: StageName, refresh: str) -> WhyStale:
+    """Return what says of a stage's whole artifact why it is not reused; see ``run_stage`` for ``refresh``."""
+
+    def why(artifact: Path) -> str:
+        if refresh and _refresh_of(artifact) != refresh:
+            return "refresh was asked for"
+        return STAGES[name].why_stale(artifact)
+
+    return why
+
+
+def _refresh_of(artifact: Path) -> str:
+    try:
+        return str(parse_json((artifact / BUILD_RECORD).read_bytes())["refresh"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""  # nobody's
 
 
 def _refuse_changed(stage: StageName, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

@@ -103,7 +103,7 @@ class Store:
         build: Build,
         *,
         why_stale: WhyStale = never_stale,
-        refresh: bool = False,
+        attempts: str = "",
         log: Callable[[str], None],
     ) -> tuple[Artifact, bool]:
         """Return the artifact of ``ingredients`` and whether it was there; if not, build it.
@@ -111,8 +111,8 @@ class Store:
         ``build(output, work, handle)`` fills the empty folder ``output``; ``work`` holds what an earlier attempt at
         the same key left there; a process that works for this one must inherit ``handle``, so that the key counts as
         being built while it lives. Of several callers with one key, one builds and the others wait and reuse.
-        ``refresh`` builds in any case and begins with an empty work folder. An artifact that fails its verification
-        is set aside.
+        ``attempts``, a word, names those that go on from one another alone: the first of them begins with an empty
+        work folder. An artifact that fails its verification is set aside; a stale one makes room for its successor.
 
         Raises what ``build`` raises, an OSError of it as errors.from_os_error tells it; then nothing half-made is
         kept but ``work``, which stays for the next attempt. Raises LeaseLostError when another caller took the build
@@ -127,13 +127,13 @@ class Store:
         ):
             restore_replaced(home, key, lease)
             found = self.look_up(stage, key, why_stale)
-            if found.artifact and not refresh:
+            if found.artifact:
                 remove_builds(home, key, lease)  # of a writer that was killed when all was done but this
                 return found.artifact, True
             if found.problem and not found.is_stale:
                 log(f"the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key, lease)
-            output, work = take_over(home, key, lease, keep_work=not refresh)
+            output, work = take_over(home, key, lease, attempts=attempts)
             replaced = replaced_by(output)
             try:
                 made = output.stat()
@@ -142,7 +142,7 @@ class Store:
                 if not os.path.samestat(output.stat(), made):
                     raise gone(output)
                 write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
-                move_folder(output, home / key, replaced)  # the old one of a refresh, or a stale one, makes room
+                move_folder(output, home / key, replaced)  # a stale one makes room
             except BaseException:
                 shutil.rmtree(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
                 with contextlib.suppress(OSError):

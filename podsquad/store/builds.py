@@ -21,18 +21,19 @@ LEASES, STAGING, WORK, DAMAGED = ".leases", ".staging", ".work", ".damaged"  # b
 _REPLACED = ".replaced"
 
 
-def take_over(home: Path, key: str, lease: Lease, *, keep_work: bool) -> tuple[Path, Path]:
+def take_over(home: Path, key: str, lease: Lease, *, attempts: str) -> tuple[Path, Path]:
     """Return the folders to build in, which carry the lease's token; those of former writers are gone then.
 
-    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's. Raises
-    FileNotFoundError, and has done nothing to a successor, when the lease is not held any more.
+    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's; where
+    ``attempts`` names those that go on from one another, only if it is one of theirs. Raises FileNotFoundError, and
+    has done nothing to a successor, when the lease is not held any more.
     """
     output, work = (home / kind / f"{key}.{lease.token}" for kind in (STAGING, WORK))
     for kind in (output.parent, work.parent):
         kind.mkdir(exist_ok=True)
-    former = _of_key(work.parent, key)
+    former, mark = _of_key(work.parent, key), f".{attempts}"
     check_held(lease, output)
-    if keep_work and former:
+    if former and (not attempts or (former[-1] / mark).exists()):
         with contextlib.suppress(FileNotFoundError):  # a former writer that just woke was faster, and fails now
             former[-1].rename(work)
     remove_builds(home, key, lease, but=work)
@@ -45,6 +46,8 @@ def take_over(home: Path, key: str, lease: Lease, *, keep_work: bool) -> tuple[P
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
+    if attempts:
+        (work / mark).touch()
     return output, work
 
 

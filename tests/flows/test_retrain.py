@@ -160,7 +160,25 @@ def test_a_retry_of_a_refreshed_stage_goes_on_from_its_first_attempt(night: Nigh
     night.act["train"] = look
     night.run(refresh=["train"], training__seed=1)
     assert len(given) == 2
-    assert seen == [[], ["attempt-1"]]
+    assert [[name for name in names if not name.startswith(".")] for names in seen] == [[], ["attempt-1"]]
+
+
+@pytest.mark.parametrize("error", [TemporaryError("network"), DataError("bad data")], ids=["task", "run"])
+@pytest.mark.parametrize("failing_stage", ["train", "evaluate"])
+def test_a_refresh_is_done_once_whoever_tries_again(
+    failing_stage: StageName, error: Exception, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure that heals is tried again by the task; after another one it is the run that is, as with Retry."""
+    from flows.retrain import retrain
+
+    monkeypatch.setattr("flows.retrain.retrain", retrain.with_options(retries=1, retry_delay_seconds=0))
+    night.run()
+    failing(night, failing_stage, error)
+    report = night.run(refresh=["train", "evaluate"], retry__retries=1)
+    # The one that failed is begun twice, and what is done is not done again.
+    assert sorted(night.built) == sorted(["train", "evaluate", failing_stage])
+    reasons = {stage["stage"]: stage["reason"] for stage in report["stages"]}
+    assert reasons["evaluate"] == "refresh was asked for"
 
 
 def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(night: Night) -> None:

@@ -74,26 +74,43 @@ def test_a_build_that_writes_nothing_is_a_bug(shelf: Shelf) -> None:
     assert not shelf.path.exists()
 
 
-def test_refresh_begins_afresh_and_replaces(shelf: Shelf) -> None:
+def stale(artifact: Path) -> str:
+    return "another one is asked for"
+
+
+def test_attempts_with_a_name_begin_afresh_and_replace(shelf: Shelf) -> None:
     shelf.ensure()
     work = shelf.home / ".work" / f"{KEY}.1"
     work.mkdir(parents=True)
-    (work / "stale").write_text("")
+    (work / "of-another").write_text("")
     shelf.builder.content = "other"
-    built, was_there = shelf.ensure(refresh=True)
+    built, was_there = shelf.ensure(why_stale=stale, attempts="one")
     assert not was_there
-    assert shelf.builder.work_seen == [[], []]
+    assert shelf.builder.work_seen == [[], [".one"]]
     assert (built.path / "model" / "weights").read_text() == "other"
     assert not work.exists()
     assert list((shelf.home / ".staging").iterdir()) == []
     assert not (shelf.home / ".damaged").exists()
 
 
-def test_a_failed_refresh_keeps_the_old_artifact(shelf: Shelf) -> None:
+def test_attempts_of_one_name_go_on_from_one_another_and_not_from_others(shelf: Shelf) -> None:
+    shelf.ensure()
+    for name in ("one", "one", "other", "one", ""):
+        shelf.builder.fail = ValueError("no")
+        with pytest.raises(ValueError, match="no"):
+            shelf.ensure(why_stale=stale, attempts=name)
+    first, second, other, again, last = (set(seen) for seen in shelf.builder.work_seen[1:])
+    assert first == again == {".one"}
+    assert second > {".one"}
+    assert other == {".other"}
+    assert last > {".one"}
+
+
+def test_a_failed_replacement_keeps_the_old_artifact(shelf: Shelf) -> None:
     built, _ = shelf.ensure()
     shelf.builder.fail = ValueError("no")
     with pytest.raises(ValueError, match="no"):
-        shelf.ensure(refresh=True)
+        shelf.ensure(why_stale=stale)
     assert shelf.store.look_up("train", KEY).artifact == built
 
 

@@ -104,6 +104,10 @@ def test_a_process_that_stood_still_is_taken_over_and_its_late_writes_are_refuse
                 child.process.communicate()
 
 
+def always(artifact: Path) -> str:
+    return "another one is asked for"
+
+
 @pytest.mark.parametrize("before", [False, True], ids=["first-build", "replacement"])
 def test_a_writer_that_wakes_at_its_last_rename_changes_nothing(
     before: bool, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +121,7 @@ def test_a_writer_that_wakes_at_its_last_rename_changes_nothing(
 
     def rename_late(source: Path, target: Path) -> None:
         monkeypatch.setattr(os, "rename", rename)
-        other.append(fast_store.ensure(ingredients(), fast, refresh=before, log=shelf.lines.append))
+        other.append(fast_store.ensure(ingredients(), fast, why_stale=always, log=shelf.lines.append))
         rename(source, target)
 
     fast_store = Store(shelf.store.root, lease_seconds=0.05)
@@ -128,7 +132,7 @@ def test_a_writer_that_wakes_at_its_last_rename_changes_nothing(
         monkeypatch.setattr(os, "rename", rename_late)
 
     with pytest.raises(LeaseLostError):
-        shelf.store.ensure(ingredients(), build, refresh=before, log=shelf.lines.append)
+        shelf.store.ensure(ingredients(), build, why_stale=always, log=shelf.lines.append)
     ((built, was_there),) = other
     assert not was_there
     assert shelf.store.look_up("train", KEY).artifact == built
@@ -169,7 +173,7 @@ def test_a_writer_that_stands_still_at_any_look_at_its_lease_changes_nothing(
         if threading.current_thread() is threading.main_thread():
             looks.append(answer)
             if len(looks) == look + 1:
-                others.append(pool.submit(fast_store.ensure, ingredients(), build, refresh=True, log=print))
+                others.append(pool.submit(fast_store.ensure, ingredients(), build, why_stale=always, log=print))
                 assert builds.wait(60)
                 if is_done:
                     may_end.set()

@@ -10,7 +10,7 @@ from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
 from podsquad.errors import RETRY, PodsquadError, TemporaryError, all_errors
-from tasks.stage_task import can_heal, configured, is_first_attempt
+from tasks.stage_task import can_heal, configured
 from tasks.train import train
 from tests.stages.fakes import FakeStages
 
@@ -37,10 +37,6 @@ def test_no_retries_need_no_delays(fake_stages: FakeStages) -> None:
 def test_a_refresh_passes_the_cache_of_its_stage_alone(fake_stages: FakeStages) -> None:
     assert configured(train, fake_stages.settings(), frozenset({"train"})).refresh_cache
     assert not configured(train, fake_stages.settings(), frozenset({"publish"})).refresh_cache
-
-
-def test_outside_of_a_run_it_is_the_first_attempt() -> None:
-    assert is_first_attempt()
 
 
 @pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
