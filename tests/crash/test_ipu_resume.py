@@ -28,7 +28,7 @@ def command(tmp_path: Path, prefect_server: str, pod_night: Whole) -> PodCommand
 def test_a_night_killed_at_random_instants_ends_in_the_same_bytes(
     pod_night: Whole, tmp_path: Path, prefect_server: str
 ) -> None:
-    kill_at_random(PodCommand(tmp_path, prefect_server), pod_night.made, pod_night.seconds, kills=10)
+    kill_at_random(PodCommand(tmp_path, prefect_server), pod_night.made, pod_night.seconds, kills=5)
 
 
 def test_a_night_that_is_asked_to_stop_saves_and_ends_with_75(command: PodCommand, pod_night: Whole) -> None:
