@@ -51,6 +51,7 @@ def test_every_result_names_its_machine() -> None:
     for result in there:
         assert result["machine"]["processor"]
         assert result["machine"]["cores"] > 0
+        assert result["versions"]["python"]
 
 
 def test_a_row_counts_what_was_found_and_tells_a_busy_machine(tmp_path: Path) -> None:
