@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from prefect import Task, task
 from prefect.client.schemas.objects import State, TaskRun
@@ -65,8 +66,11 @@ def run(
 
 
 def asker() -> str:
-    """Return the name of this run of the flow, which its attempts share, whoever tries again."""
-    return str(flow_run.id or "nobody")
+    """Return the name of this run of the flow, which its attempts share, whoever tries again.
+
+    Outside of one, a name of its own each time.
+    """
+    return str(flow_run.id or uuid4())
 
 
 def can_heal(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

@@ -14,6 +14,7 @@ from huggingface_hub import constants, file_download
 from huggingface_hub.utils import _http
 
 from podsquad.publishing.folder import FolderTarget
+from podsquad.publishing.target import Target
 from tests.publishing.challengers import Desk
 from tests.publishing.hub_place import PEOPLE, Place
 from tests.publishing.hub_server.server import HubServer
@@ -45,10 +46,15 @@ def place(tmp_path: Path, hub_client: list[float]) -> Iterator[Place]:
 
 
 @pytest.fixture(params=["folder", "hub"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    """A desk for each kind of target."""
+def either_target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
+    """A target of each kind."""
     if request.param == "folder":
-        yield Desk(FolderTarget(tmp_path / "published", "reader"), tmp_path)
-    else:
-        place: Place = request.getfixturevalue("place")
-        yield Desk(place.target(), tmp_path)
+        return FolderTarget(tmp_path / "published", "reader")
+    place: Place = request.getfixturevalue("place")
+    return place.target()
+
+
+@pytest.fixture
+def desk(either_target: Target, tmp_path: Path) -> Desk:
+    """A desk for each kind of target."""
+    return Desk(either_target, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from podsquad.errors import DataError, InputMissingError, InternalError, SettingsError, TemporaryError
-from podsquad.publishing.folder import FolderTarget
 from podsquad.publishing.target import STAMP, Publication, Target, TargetState
-from tests.publishing.hub_place import Model, Place, make_model
+from tests.publishing.hub_place import Model, make_model
 
 
 @dataclass
@@ -43,13 +41,9 @@ class Bench:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(params=["folder", "hub"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    if request.param == "folder":
-        yield Bench(FolderTarget(tmp_path / "published", "reader"), tmp_path)
-    else:
-        place: Place = request.getfixturevalue("place")
-        yield Bench(place.target(), tmp_path)
+@pytest.fixture
+def bench(either_target: Target, tmp_path: Path) -> Bench:
+    return Bench(either_target, tmp_path)
 
 
 def refuse(folder: Path) -> None:
