@@ -50,7 +50,7 @@ automations: .venv/demo.stamp
 	@$(bin)/python -m deployments.automations --webhook "$(WEBHOOK)"
 
 crash: .venv/test.stamp
-	@$(bin)/python -m pytest -m crash tests/crash tests/publishing
+	@$(bin)/python -m pytest -m crash tests/crash
 
 hostile: .venv/test.stamp
 	@PODSQUAD_HOSTILE_TIMES=10 $(bin)/python -m pytest tests/hostile

@@ -101,7 +101,6 @@ def test_a_kill_at_every_change_is_made_good_by_the_next_run(
         place.check_published(model, kept)
 
 
-@pytest.mark.crash
 def test_a_kill_at_every_look_is_made_good_by_the_next_run(place: Place, publishers: Publishers) -> None:
     model = make_model(place.folder, 1)
     restore = repository_with(place, ())
@@ -128,7 +127,7 @@ def test_a_kill_of_the_run_that_repairs_is_made_good_too(place: Place, publisher
     [
         pytest.param("hold", False, id="before-changes"),
         pytest.param("hold_after", False, id="after-changes"),
-        pytest.param("hold", True, id="at-looks", marks=pytest.mark.crash),
+        pytest.param("hold", True, id="at-looks"),
     ],
 )
 def test_a_kill_at_every_request_of_a_rollback_leaves_one_commit(
