@@ -106,7 +106,7 @@ def run_job(
             if event["event"] == "failure":
                 failure = _failure(event)
                 break
-            on_event(_shown_in(dict(event)))
+            on_event(event)
         if failure is None:
             exit_code = _wait(child, hang_seconds, runtime)
         else:  # all is said; what it still does can only delay
@@ -202,8 +202,8 @@ def _read(child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
 
 def _event(line: bytes, runtime: str) -> Mapping[str, Any]:
     try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
+        event = _shown_in(json.loads(line))
+    except (ValueError, RecursionError):  # nested too deep for the one or the other
         raise _no_event(line, runtime) from None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str) or not _is_complete(event):
         raise _no_event(line, runtime)
@@ -225,7 +225,7 @@ def _passed_on(line: bytes, runtime: str) -> Mapping[str, Any]:
     content = _MARK.sub(b"", line)
     if content.startswith(b"{"):
         return _event(content, runtime)
-    return {"event": "log", "level": "debug", "message": line.decode("utf-8", "replace")}
+    return {"event": "log", "level": "debug", "message": _shown(line.decode("utf-8", "replace"))}
 
 
 def _no_event(line: bytes, runtime: str) -> InternalError:
@@ -260,7 +260,7 @@ def _kill_group(child: subprocess.Popen[bytes]) -> None:
 
 def _failure(event: Mapping[str, Any]) -> PodsquadError:
     kind = error_named(str(event.get("error", "")))
-    what, why, do = (_shown(str(event.get(part, ""))) for part in ("what", "why", "do"))
+    what, why, do = (str(event.get(part, "")) for part in ("what", "why", "do"))
     return kind(what or "the runtime failed", why=why, do=do)
 
 

@@ -15,7 +15,7 @@ from podsquad.runtimes.job import VERBS, Job
 from podsquad.runtimes.launch import _failure, _read_events
 from podsquad.stages.builders import _tell
 from tests.hostile.budget import hostile
-from tests.hostile.inputs import damaged_bytes, damaged_json, damaged_value, odd_bytes
+from tests.hostile.inputs import READABLE, damaged_bytes, damaged_json, damaged_value, odd_bytes
 from tests.stages.fakes import Told
 
 JOB: Any = {
@@ -32,6 +32,7 @@ EVENTS: tuple[Any, ...] = (
     {"event": "decision", "name": "compiled", "value": True, "reason": "it is faster"},
     {"event": "failure", "error": "DataError", "what": "it is bad", "why": "a byte", "do": "mend it"},
 )  # fmt: skip
+NESTED_EVENT = b'{"event": "decision", "value": %s}' % (b"[" * READABLE + b"]" * READABLE)
 
 
 @hostile("job file", content=damaged_json(JOB))
@@ -56,7 +57,7 @@ def streams(draw: Any) -> bytes:
         content = json.dumps(event if kind < 2 else draw(damaged_value(event))).encode()
         lines.append(draw(damaged_json(event)) if kind == 5 else draw(damaged_bytes(content)) if kind == 1 else content)
     if draw(st.booleans()):
-        lines.insert(0, draw(odd_bytes))
+        lines.insert(0, draw(odd_bytes | st.just(NESTED_EVENT)))
     marked = draw(st.booleans())
     return b"\n".join(b"[1,0]<stdout>:" * marked + line for line in lines) + b"\n" * draw(st.booleans())
 

@@ -248,6 +248,12 @@ def test_garbage_on_standard_output_is_an_internal_error(bench: Bench, holders: 
     holders.wait_until_gone()
 
 
+@pytest.mark.parametrize("levels", [600, 900])
+def test_an_event_that_is_nested_too_deep_is_an_internal_error(bench: Bench, levels: int) -> None:
+    with pytest.raises(InternalError, match="no event"):
+        bench.run(f"{RAW}print('{{\"event\": \"log\", \"value\": ' + '[' * {levels} + ']' * {levels} + '}}')")
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_while_it_works_lets_the_runtime_save(
     bench: Bench, holders: Holders, kind: type[BaseException]
