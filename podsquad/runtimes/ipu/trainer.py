@@ -74,7 +74,8 @@ class PodTrainer(IPUTrainer):  # type: ignore[misc]
             sampler=sampler,
             collate_fn=self._train_collator,
             drop_last=True,
-            # Of its own: whoever goes on in mid-epoch begins another iteration, and each takes a number from it.
+            # Of its own: whoever goes on in mid-epoch begins another iteration, and each takes a number from its
+            # generator.
             generator=torch.Generator(),
             auto_distributed_partitioning=False,
         )
