@@ -51,10 +51,10 @@ class Plan:
         return {**asdict(self), "is_clear": self.is_clear}
 
 
-def make_plan(settings: Settings, refresh: Mapping[StageName, str] | None = None) -> Plan:
+def make_plan(settings: Settings, refresh_for: Mapping[StageName, str] | None = None) -> Plan:
     """Find out what a run would do; nothing is built, and nothing is written.
 
-    ``refresh`` names for each stage to run in any case who asks for it, as ``run_stage`` takes it.
+    ``refresh_for`` names for each stage to run in any case the run that asks for it, as ``run_stage`` takes it.
 
     An input that is damaged and has to be made again is taken to come out as before, which its manifest tells. Raises
     StoreError when the store cannot be read; what the pre-flight finds is in ``checks``.
@@ -63,7 +63,7 @@ def make_plan(settings: Settings, refresh: Mapping[StageName, str] | None = None
     digests: dict[StageName, str] = {}
     planned: dict[StageName, PlannedStage] = {}
     for name in STAGE_NAMES:
-        planned[name] = _plan_stage(name, settings, store, digests, (refresh or {}).get(name, ""), planned)
+        planned[name] = _plan_stage(name, settings, store, digests, (refresh_for or {}).get(name, ""), planned)
     features, executable = (Path(path) if (path := planned[name].path) else None for name in _COUNTED_IN)
     return Plan(
         profile=settings.profile,
@@ -78,7 +78,7 @@ def _plan_stage(
     settings: Settings,
     store: Store,
     digests: dict[StageName, str],
-    refresh: str,
+    refresh_for: str,
     planned: dict[StageName, PlannedStage],
 ) -> PlannedStage:
     """Plan one stage after those that it reads; its digest, where it can be told, goes into ``digests``."""
@@ -91,7 +91,7 @@ def _plan_stage(
         return PlannedStage(name, "run", error.what, "", "")
     key = key_of(ingredients)
     try:
-        found = store.look_up(name, key, why_not_reused(name, refresh))
+        found = store.look_up(name, key, why_not_reused(name, refresh_for))
     except StoreError:
         raise
     except PodsquadError as error:  # what the artifact tells of cannot be asked

@@ -26,7 +26,7 @@ from podsquad.views import View, emulated_view, plan_view, publication_view, sta
 from tasks.hub_token import hub_token
 from tasks.page import show, tag_run
 from tasks.reference import ArtifactReference
-from tasks.stage_task import asker, configured
+from tasks.stage_task import configured, refreshed, this_run
 
 
 class Night:
@@ -52,7 +52,7 @@ class Night:
         settings = load_settings(profile, overrides, os.environ, set_by="the form").settings
 
         def planned() -> list[View]:
-            plan = make_plan(settings, dict.fromkeys(refresh, asker()))
+            plan = make_plan(settings, dict.fromkeys(refresh, this_run()))
             return [plan_view(plan, note=note, changed=overrides, is_published=publish)]
 
         with hub_token(settings.publish.token_block if publish else ""):
@@ -87,8 +87,11 @@ class Night:
             return self._run(stage, *inputs)
 
     def _run(self, stage: Any, *inputs: ArtifactReference) -> ArtifactReference:
-        task = configured(stage, self.settings, self._refresh)
-        state = task(self.settings, *inputs, refresh=self._refresh, return_state=True)
+        refresh = self._refresh
+        if stage.name in refresh and refreshed(stage.name, self.settings, inputs):
+            refresh -= {stage.name}  # then it is shown as cached
+        task = configured(stage, self.settings, refresh)
+        state = task(self.settings, *inputs, refresh=refresh, return_state=True)
         if state.name == "TimedOut":
             raise TemporaryError(
                 f"the stage {stage.name} took longer than {self.settings.retry.stage_timeout_seconds:g} seconds",

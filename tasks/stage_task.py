@@ -15,7 +15,9 @@ from prefect.tasks import exponential_backoff
 from podsquad.config.section import StageName
 from podsquad.config.settings import Settings
 from podsquad.errors import PodsquadError
-from podsquad.stages.run import run_stage
+from podsquad.stages.run import run_stage, stage_ingredients, why_not_reused
+from podsquad.store.artifacts import Store
+from podsquad.store.keys import key_of
 from tasks.caching import StageKey
 from tasks.progress import PrefectProgress
 from tasks.reference import ArtifactReference
@@ -59,13 +61,23 @@ def run(
         stage,
         settings,
         {reference.stage: reference.artifact() for reference in inputs},
-        refresh=asker() if stage in refresh else "",
+        refresh_for=this_run() if stage in refresh else "",
         reporter=PrefectProgress(stage),
     )
     return ArtifactReference.of(outcome, settings.store.path)
 
 
-def asker() -> str:
+def refreshed(stage: StageName, settings: Settings, inputs: tuple[ArtifactReference, ...]) -> bool:
+    """Tell whether this run of the flow has refreshed a stage already, in an attempt before this one."""
+    digests = {reference.stage: reference.digest for reference in inputs}
+    try:
+        key = key_of(stage_ingredients(stage, settings, digests))
+        return Store(settings.store.path).look_up(stage, key, why_not_reused(stage, this_run())).artifact is not None
+    except PodsquadError:
+        return False  # the stage meets the same, and tells it
+
+
+def this_run() -> str:
     """Return the name of this run of the flow, which its attempts share, whoever tries again.
 
     Outside of one, a name of its own each time.

@@ -59,13 +59,13 @@ def run_stage(
     settings: Settings,
     inputs: Mapping[StageName, Artifact],
     *,
-    refresh: str = "",
+    refresh_for: str = "",
     reporter: Reporter,
 ) -> StageOutcome:
     """Return the stage's artifact from the store, built if need be.
 
-    ``refresh``, a word, names who asks for one that was built for it. Called again with the same name, it goes on
-    from what the call before left, and returns what that one built.
+    ``refresh_for`` names the run that asks for one that was built for it. Called again with the same name, it returns
+    what the call before built. Where that was not done it goes on from what it left, as any refresh does.
 
     Raises what the stage's builder raises, InputMissingError, StoreError, and DataError when a file that a setting
     names changed meanwhile; nothing half-made is left visible.
@@ -77,7 +77,7 @@ def run_stage(
     stage, store = STAGES[name], Store(settings.store.path, settings.store.lease_seconds)
     ingredients = stage_ingredients(name, settings, {key: artifact.digest for key, artifact in inputs.items()})
     key = key_of(ingredients)
-    why_stale = why_not_reused(name, refresh)
+    why_stale = why_not_reused(name, refresh_for)
     found = store.look_up(name, key, why_stale)
     reason = explain(store, ingredients, found)
     if not found.artifact:
@@ -92,27 +92,29 @@ def run_stage(
         _refuse_changed(name, ingredients["settings"], key_settings(settings, name))
         (output / BUILD_RECORD).parent.mkdir(exist_ok=True)
         seconds = round(time.monotonic() - started, 3)
-        record = {"seconds": seconds, "reason": reason, "profile": settings.profile, "refresh": refresh}
+        record = {"seconds": seconds, "reason": reason, "profile": settings.profile, "refresh": refresh_for}
         write_json(output / BUILD_RECORD, record)
 
-    artifact, is_reused = store.ensure(ingredients, build, attempts=refresh, why_stale=why_stale, log=reporter.log)
+    artifact, is_reused = store.ensure(
+        ingredients, build, is_refresh=bool(refresh_for), why_stale=why_stale, log=reporter.log
+    )
     seconds = time.monotonic() - started
     reporter.log(f"{name} reuses {key}" if is_reused else f"{name} is done in {seconds:.1f} s: {artifact.path}")
     return StageOutcome(artifact, is_reused, reason if not is_reused else "unchanged", seconds)
 
 
-def why_not_reused(name: StageName, refresh: str) -> WhyStale:
-    """Return what says of a stage's whole artifact why it is not reused; see ``run_stage`` for ``refresh``."""
+def why_not_reused(name: StageName, refresh_for: str) -> WhyStale:
+    """Return what says of a stage's whole artifact why it is not reused; see ``run_stage`` for ``refresh_for``."""
 
     def why(artifact: Path) -> str:
-        if refresh and _refresh_of(artifact) != refresh:
+        if refresh_for and _refreshed_for(artifact) != refresh_for:
             return "refresh was asked for"
         return STAGES[name].why_stale(artifact)
 
     return why
 
 
-def _refresh_of(artifact: Path) -> str:
+def _refreshed_for(artifact: Path) -> str:
     try:
         return str(parse_json((artifact / BUILD_RECORD).read_bytes())["refresh"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):

@@ -33,6 +33,7 @@ from podsquad.store.builds import (
     replaced_by,
     restore_replaced,
     take_over,
+    unfinished_refresh,
 )
 from podsquad.store.contents import digest_file, is_plain_name, list_files
 from podsquad.store.durable import canonical_json, move_folder, parse_json, write_json
@@ -103,7 +104,7 @@ class Store:
         build: Build,
         *,
         why_stale: WhyStale = never_stale,
-        attempts: str = "",
+        is_refresh: bool = False,
         log: Callable[[str], None],
     ) -> tuple[Artifact, bool]:
         """Return the artifact of ``ingredients`` and whether it was there; if not, build it.
@@ -111,8 +112,9 @@ class Store:
         ``build(output, work, handle)`` fills the empty folder ``output``; ``work`` holds what an earlier attempt at
         the same key left there; a process that works for this one must inherit ``handle``, so that the key counts as
         being built while it lives. Of several callers with one key, one builds and the others wait and reuse.
-        ``attempts``, a word, names those that go on from one another alone: the first of them begins with an empty
-        work folder. An artifact that fails its verification is set aside; a stale one makes room for its successor.
+        A refresh goes on from a refresh alone, one that did not come to its end; else it begins with an empty work
+        folder. A caller that reuses leaves such a one for the next. An artifact that fails its verification is set
+        aside; a stale one makes room for its successor.
 
         Raises what ``build`` raises, an OSError of it as errors.from_os_error tells it; then nothing half-made is
         kept but ``work``, which stays for the next attempt. Raises LeaseLostError when another caller took the build
@@ -128,12 +130,13 @@ class Store:
             restore_replaced(home, key, lease)
             found = self.look_up(stage, key, why_stale)
             if found.artifact:
-                remove_builds(home, key, lease)  # of a writer that was killed when all was done but this
+                # Of a writer that was killed when all was done but this.
+                remove_builds(home, key, lease, but=unfinished_refresh(home, key))
                 return found.artifact, True
             if found.problem and not found.is_stale:
                 log(f"the artifact {key} {found.problem}; it is set aside and built again")
                 self._set_aside(stage, key, lease)
-            output, work = take_over(home, key, lease, attempts=attempts)
+            output, work = take_over(home, key, lease, is_refresh=is_refresh)
             replaced = replaced_by(output)
             try:
                 made = output.stat()

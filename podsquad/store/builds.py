@@ -19,23 +19,24 @@ from podsquad.store.lease import Lease
 
 LEASES, STAGING, WORK, DAMAGED = ".leases", ".staging", ".work", ".damaged"  # beside a stage's artifacts
 _REPLACED = ".replaced"
+_REFRESH = ".refresh"  # in a refresh's work folder: the inode of what it builds, which stays the same in its place
 
 
-def take_over(home: Path, key: str, lease: Lease, *, attempts: str) -> tuple[Path, Path]:
+def take_over(home: Path, key: str, lease: Lease, *, is_refresh: bool) -> tuple[Path, Path]:
     """Return the folders to build in, which carry the lease's token; those of former writers are gone then.
 
-    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's; where
-    ``attempts`` names those that go on from one another, only if it is one of theirs. Raises FileNotFoundError, and
-    has done nothing to a successor, when the lease is not held any more.
+    So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's; a refresh's
+    only if it is of a refresh that did not come to its end. Raises FileNotFoundError, and has done nothing to a
+    successor, when the lease is not held any more.
     """
     output, work = (home / kind / f"{key}.{lease.token}" for kind in (STAGING, WORK))
     for kind in (output.parent, work.parent):
         kind.mkdir(exist_ok=True)
-    former, mark = _of_key(work.parent, key), f".{attempts}"
+    former = unfinished_refresh(home, key) if is_refresh else _newest_work(home, key)
     check_held(lease, output)
-    if former and (not attempts or (former[-1] / mark).exists()):
+    if former:
         with contextlib.suppress(FileNotFoundError):  # a former writer that just woke was faster, and fails now
-            former[-1].rename(work)
+            former.rename(work)
     remove_builds(home, key, lease, but=work)
     output.mkdir()
     work.mkdir(exist_ok=True)
@@ -46,9 +47,27 @@ def take_over(home: Path, key: str, lease: Lease, *, attempts: str) -> tuple[Pat
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    if attempts:
-        (work / mark).touch()
+    if is_refresh or (work / _REFRESH).exists():
+        (work / _REFRESH).write_text(_inode(output), encoding="utf-8")
     return output, work
+
+
+def unfinished_refresh(home: Path, key: str) -> Path | None:
+    """Return the newest work folder of a key if a refresh left it before what it built was in its place."""
+    work = _newest_work(home, key)
+    with contextlib.suppress(FileNotFoundError):
+        if work and (work / _REFRESH).read_text(encoding="utf-8") != _inode(home / key):
+            return work
+    return None
+
+
+def _newest_work(home: Path, key: str) -> Path | None:
+    found = _of_key(home / WORK, key)
+    return found[-1] if found else None
+
+
+def _inode(folder: Path) -> str:
+    return str(folder.stat().st_ino) if folder.exists() else "none"
 
 
 def check_held(lease: Lease, path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_retry_of_a_refreshed_stage_goes_on_from_its_first_attempt(night: Nigh
 @pytest.mark.parametrize("error", [TemporaryError("network"), DataError("bad data")], ids=["task", "run"])
 @pytest.mark.parametrize("failing_stage", ["train", "evaluate"])
 def test_a_refresh_is_done_once_whoever_tries_again(
-    failing_stage: StageName, error: Exception, night: Night, monkeypatch: pytest.MonkeyPatch
+    failing_stage: StageName, error: PodsquadError, night: Night, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure that heals is tried again by the task; after another one it is the run that is, as with Retry."""
     from flows.retrain import retrain
@@ -177,6 +177,9 @@ def test_a_refresh_is_done_once_whoever_tries_again(
     report = night.run(refresh=["train", "evaluate"], retry__retries=1)
     # The one that failed is begun twice, and what is done is not done again.
     assert sorted(night.built) == sorted(["train", "evaluate", failing_stage])
+    is_seen_twice = failing_stage == "evaluate" and not error.heals
+    assert night.states["train"] == ("Cached" if is_seen_twice else "Completed")
+    assert night.states["evaluate"] == "Completed"
     reasons = {stage["stage"]: stage["reason"] for stage in report["stages"]}
     assert reasons["evaluate"] == "refresh was asked for"
 

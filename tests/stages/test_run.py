@@ -106,19 +106,19 @@ def test_a_change_is_told_against_what_is_nearest(fake_stages: FakeStages) -> No
 def test_refresh_runs_in_any_case(fake_stages: FakeStages) -> None:
     settings = fake_stages.settings()
     run_stage("download", settings, {}, reporter=Told())
-    outcome = run_stage("download", settings, {}, refresh="one run", reporter=Told())
+    outcome = run_stage("download", settings, {}, refresh_for="one run", reporter=Told())
     assert (outcome.is_reused, outcome.reason) == (False, "refresh was asked for")
     assert fake_stages.ran == ["download", "download"]
-    run_stage("download", settings, {}, refresh="another run", reporter=Told())
+    run_stage("download", settings, {}, refresh_for="another run", reporter=Told())
     assert fake_stages.ran == ["download"] * 3
 
 
 def test_a_refresh_is_done_once_for_who_asks(fake_stages: FakeStages) -> None:
     settings = fake_stages.settings()
     run_stage("download", settings, {}, reporter=Told())
-    made = run_stage("download", settings, {}, refresh="one run", reporter=Told())
-    for refresh in ("one run", ""):
-        again = run_stage("download", settings, {}, refresh=refresh, reporter=Told())
+    made = run_stage("download", settings, {}, refresh_for="one run", reporter=Told())
+    for refresh_for in ("one run", ""):
+        again = run_stage("download", settings, {}, refresh_for=refresh_for, reporter=Told())
         assert (again.is_reused, again.artifact) == (True, made.artifact)
     assert fake_stages.ran == ["download", "download"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from podsquad.errors import DiskFullError, InternalError, StoreError, TemporaryError
 from podsquad.store import artifacts
-from podsquad.store.artifacts import Artifact, Store
+from podsquad.store.artifacts import Artifact, Store, never_stale
 from tests.store.shelf import KEY, Builder, Shelf, ingredients
 
 
@@ -78,32 +78,65 @@ def stale(artifact: Path) -> str:
     return "another one is asked for"
 
 
-def test_attempts_with_a_name_begin_afresh_and_replace(shelf: Shelf) -> None:
+def test_a_refresh_begins_afresh_and_replaces(shelf: Shelf) -> None:
     shelf.ensure()
     work = shelf.home / ".work" / f"{KEY}.1"
     work.mkdir(parents=True)
     (work / "of-another").write_text("")
     shelf.builder.content = "other"
-    built, was_there = shelf.ensure(why_stale=stale, attempts="one")
+    built, was_there = shelf.ensure(why_stale=stale, is_refresh=True)
     assert not was_there
-    assert shelf.builder.work_seen == [[], [".one"]]
+    assert shelf.builder.work_seen == [[], [".refresh"]]
     assert (built.path / "model" / "weights").read_text() == "other"
     assert not work.exists()
     assert list((shelf.home / ".staging").iterdir()) == []
     assert not (shelf.home / ".damaged").exists()
 
 
-def test_attempts_of_one_name_go_on_from_one_another_and_not_from_others(shelf: Shelf) -> None:
+def test_a_refresh_goes_on_from_a_refresh_and_from_nothing_else(shelf: Shelf) -> None:
     shelf.ensure()
-    for name in ("one", "one", "other", "one", ""):
+    for is_refresh in (False, True, True, False, True):
         shelf.builder.fail = ValueError("no")
         with pytest.raises(ValueError, match="no"):
-            shelf.ensure(why_stale=stale, attempts=name)
-    first, second, other, again, last = (set(seen) for seen in shelf.builder.work_seen[1:])
-    assert first == again == {".one"}
-    assert second > {".one"}
-    assert other == {".other"}
-    assert last > {".one"}
+            shelf.ensure(why_stale=stale, is_refresh=is_refresh)
+    plain, first, second, after_it, third = shelf.builder.work_seen[1:]
+    assert (plain, first) == ([], [".refresh"])
+    assert second == [".refresh", "step-3"]
+    assert after_it == [".refresh", "step-3", "step-4"]
+    assert third == [".refresh", "step-3", "step-4", "step-5"]
+
+
+def test_a_refresh_that_was_not_done_stays_where_its_artifact_is_reused_and_goes_on(shelf: Shelf) -> None:
+    shelf.ensure()
+    shelf.builder.fail = ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        shelf.ensure(why_stale=stale, is_refresh=True)
+    assert shelf.ensure()[1]
+    shelf.builder.fail = None
+    assert not shelf.ensure(why_stale=stale, is_refresh=True)[1]
+    assert shelf.builder.work_seen[2:] == [[".refresh", "step-2"]]
+    assert list((shelf.home / ".work").iterdir()) == []
+
+
+@pytest.mark.parametrize("is_refresh", [True, False])
+def test_what_a_refresh_left_that_was_done_is_removed(
+    is_refresh: bool, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed when its artifact was in its place, and its work folder still there."""
+    shelf.ensure()
+    shelf.builder.fail = ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        shelf.ensure(why_stale=stale, is_refresh=True)
+    (shelf.store.root / "another").mkdir()  # takes the inode that has just become free
+    shelf.builder.fail = None
+    monkeypatch.setattr(artifacts.shutil, "rmtree", lambda *_, **__: None)
+    shelf.ensure(why_stale=stale, is_refresh=True)
+    monkeypatch.undo()
+    left = sorted(path.name for path in (shelf.home / ".work").glob("*/*"))
+    assert left == [".refresh", "step-2", "step-3"]
+    shelf.ensure(why_stale=stale if is_refresh else never_stale, is_refresh=is_refresh)
+    assert shelf.builder.work_seen[3:] == ([[".refresh"]] if is_refresh else [])
+    assert list((shelf.home / ".work").iterdir()) == []
 
 
 def test_a_failed_replacement_keeps_the_old_artifact(shelf: Shelf) -> None:

@@ -9,8 +9,9 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import Failed
 from prefect.task_engine import TaskRunTimeoutError
 
-from podsquad.errors import RETRY, PodsquadError, TemporaryError, all_errors
-from tasks.stage_task import can_heal, configured
+from podsquad.errors import RETRY, InputMissingError, PodsquadError, TemporaryError, all_errors
+from podsquad.stages.run import stage_ingredients
+from tasks.stage_task import can_heal, configured, refreshed
 from tasks.train import train
 from tests.stages.fakes import FakeStages
 
@@ -37,6 +38,13 @@ def test_no_retries_need_no_delays(fake_stages: FakeStages) -> None:
 def test_a_refresh_passes_the_cache_of_its_stage_alone(fake_stages: FakeStages) -> None:
     assert configured(train, fake_stages.settings(), frozenset({"train"})).refresh_cache
     assert not configured(train, fake_stages.settings(), frozenset({"publish"})).refresh_cache
+
+
+def test_what_keeps_a_key_from_being_made_is_left_to_the_stage_to_tell(fake_stages: FakeStages) -> None:
+    settings = fake_stages.settings(data__source="files", data__train_file="/no/t", data__validation_file="/no/v")
+    with pytest.raises(InputMissingError):
+        stage_ingredients("download", settings, {})
+    assert not refreshed("download", settings, ())
 
 
 @pytest.mark.parametrize("kind", list(all_errors()), ids=lambda kind: kind.__name__)
