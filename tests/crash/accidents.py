@@ -8,10 +8,8 @@ from pathlib import Path
 
 from tests.crash.command import KILLED, TRAINED, Command
 
-BETWEEN_RENAMES = "train podsquad.store.artifacts:ensure:move_folder:rename after"  # the first of a replacement's two
-
-VISIBLE = BETWEEN_RENAMES  # of a first build: its only one
-
+# Of a first build that is its only rename, and it is visible; of a replacement the first of two, and nothing is.
+RENAMED = "train podsquad.store.artifacts:ensure:move_folder:rename after"
 REPAIR = "podsquad.publishing.folder:_build:move_folder:rename"  # the damaged version's, which makes room
 
 
@@ -47,9 +45,7 @@ def damage_publication(command: Command) -> None:
 
 def kill_in_mid_repair(command: Command) -> None:
     damage_publication(command)
-    assert command.run(CRASH_AT="- podsquad.publishing.folder:_build:move_folder:rename after") == KILLED, (
-        command.told()
-    )
+    assert command.run(CRASH_AT=f"- {REPAIR} after") == KILLED, command.told()
 
 
 def flip_a_byte(path: Path) -> None:
@@ -63,7 +59,7 @@ def nothing(command: Command) -> None:
 
 
 def kill_between_renames(command: Command) -> None:
-    assert command.run(refresh="train", CRASH_AT=BETWEEN_RENAMES) == KILLED, command.told()
+    assert command.run(refresh="train", CRASH_AT=RENAMED) == KILLED, command.told()
     assert not list(command.store.glob("train/[0-9a-f]*"))
 
 
@@ -77,7 +73,7 @@ ACCIDENTS = {
         kill_in_mid_repair, "podsquad.publishing.folder:_put_back:rename:rename", verdicts=("unchanged",)
     ),
     "killed-training": Accident(nothing, "podsquad.store.builds:take_over:rename:rename", begin=TRAINED),
-    "killed-before-clearing": Accident(nothing, "podsquad.store.builds:remove_builds:rename:rename", begin=VISIBLE),
+    "killed-before-clearing": Accident(nothing, "podsquad.store.builds:remove_builds:rename:rename", begin=RENAMED),
     "killed-replacement": Accident(
         kill_between_renames, "podsquad.store.builds:restore_replaced:rename:rename", leaves=True
     ),

@@ -11,12 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from podsquad import processes
 from podsquad.config.section import StageName
-from tests.faults.place import CANARY
+from tests.faults.telling import CANARY, files_with_token
 
 HOME = Path(__file__).resolve().parents[2]
 SWITCH = Path(__file__).parent / "switch"
@@ -90,29 +89,15 @@ class Command:
             process.kill()
             process.wait()
 
-    def finish(self, *sets: str) -> float:
-        """Run it undisturbed and return how many seconds it took; it must end well, and tell the token nowhere."""
-        started = time.monotonic()
+    def finish(self, *sets: str) -> None:
+        """Run it undisturbed; it must end well, and tell the token nowhere."""
         assert self.run(*sets) == 0, self.told()
-        seconds = time.monotonic() - started
         self.check_secrets()
-        return seconds
 
     def check_secrets(self) -> None:
         """The token is in no file that a run left in this folder, the output of every run among them."""
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        assert self.folder / "output.log" in files
-        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
-
-    def checkpoint_when_trained(self, store: Path) -> dict[str, str]:
-        """Begin with what ``store`` has, be killed when the training is done, and return its last checkpoint."""
-        self.copy_from(store, "download", "tokenize", "compile")
-        assert self.run(CRASH_AT=self.trained) == KILLED, self.told()
-        checkpoint = self.newest_checkpoint()
-        names = {name.rpartition("/")[2] for name in checkpoint}
-        assert "model.safetensors" in names
-        assert any(name.startswith("optimizer") for name in names), names
-        return checkpoint
+        assert (self.folder / "output.log").is_file()
+        assert files_with_token(self.folder) == []
 
     def places(self) -> list[str]:
         """Return ``<stage> <point> <phase>`` of everything made durable so far, each once, in order."""

@@ -28,12 +28,3 @@ class PodCommand(Command):
     # The emulation's programs are compared too.
     told_anew = re.compile(r"(^|/)(record/.*|README\.md|(manifest|files|publication|verdict)\.json)$")
     settings = SMALL_NIGHT
-
-
-class Whole:
-    """What a night makes that nobody kills, its last checkpoint, and how long it takes."""
-
-    def __init__(self, command: PodCommand, trained: PodCommand) -> None:
-        self.seconds = command.finish()
-        self.store, self.made, self.places = command.store, command.made(), command.places()
-        self.checkpoint = trained.checkpoint_when_trained(self.store)

@@ -9,10 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping
 
-from tests.crash.command import Command, children_of
+from tests.crash.command import KILLED, Command, children_of
 
 SEED = os.environ.get("PODSQUAD_CRASH_SEED", str(time.time_ns()))
 VICTIMS = ("all", "command", "runtime")
+ENDS = (0, KILLED, 75)  # 75: it lost its runtime too often
 
 
 def kill_at_random(
@@ -26,33 +27,41 @@ def kill_at_random(
 ) -> None:
     """Kill a run ``kills`` times: the command, its runtime, or both; then let it end, and compare with ``made``.
 
-    Instants lie within ``seconds``, what an undisturbed run takes. A run that ends before its instant begins again in
-    an empty folder, to which ``begin`` gives what is made already. Where the runtime has processes beside it, one of
-    them may be killed in its stead.
+    Instants lie within the half of ``seconds``, what an undisturbed run takes: what an earlier kill left is gone on
+    from, so that all of a run is met. One that lost its runtime alone tries again by itself, and is killed on. A run
+    that ends before its instant begins again in an empty folder, to which ``begin`` gives what is made already. Where
+    the runtime has processes beside it, one of them may be killed in its stead.
     """
     dice = random.Random(f"{SEED} {part}")
     print(f"PODSQUAD_CRASH_SEED={SEED} makes these kills again")
-    done = 0
-    while done < kills:
-        process = command.start()
-        instant = dice.uniform(0.0, seconds)
-        victims, sibling = dice.choice(VICTIMS), dice.random() < 0.5
-        try:
-            process.wait(timeout=instant)
-        except subprocess.TimeoutExpired:
-            done += _kill(command, process, victims, sibling)
-        if process.poll() == 0:
-            check(command, made)
-            command.forget()
-            begin()
-        else:
-            assert process.returncode in (-signal.SIGKILL, 75), f"{victims} at {instant:.3f} s:\n{command.told()}"
-    command.finish()
+    done, process = 0, command.start()
+    try:
+        while done < kills:
+            instant = dice.uniform(0.0, seconds / 2)
+            victims, sibling = dice.choice(VICTIMS), dice.random() < 0.5
+            try:
+                process.wait(timeout=instant)
+            except subprocess.TimeoutExpired:
+                done += _kill(command, process, victims, sibling)
+            if process.poll() is None:
+                continue
+            assert process.returncode in ENDS, f"{victims} at {instant:.3f} s:\n{command.told()}"
+            if process.returncode == 0:
+                check(command, made)
+                command.forget()
+                begin()
+            process = command.start()
+        assert process.wait(timeout=300) in ENDS, command.told()
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        command.finish()
     check(command, made)
 
 
 def _kill(command: Command, process: subprocess.Popen[bytes], victims: str, sibling: bool) -> int:
-    """Kill what is to be killed and wait for the command's end; return the number of kills."""
+    """Kill what is to be killed; return the number of kills."""
     runtimes = children_of(process.pid, command.runtime)
     kills = 0
     if victims in ("all", "runtime") and runtimes:
@@ -62,8 +71,7 @@ def _kill(command: Command, process: subprocess.Popen[bytes], victims: str, sibl
     if victims in ("all", "command"):
         process.kill()
         kills = 1
-    # A command that lost its runtime alone tries again by itself.
-    process.wait(timeout=300)
+        process.wait()
     return kills
 
 

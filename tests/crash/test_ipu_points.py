@@ -6,12 +6,12 @@ around the program is the same for every runtime: test_points.py kills there.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.crash.command import KILLED
-from tests.crash.pod import MARKS, TRAINED, PodCommand, Whole
+from tests.crash.pod import MARKS, TRAINED, PodCommand
 from tests.crash.points import points_in_code
+from tests.crash.whole import Whole, in_two_chains
 
 pytestmark = MARKS
 PROGRAM = ("podsquad.runtimes.ipu.", "podsquad.runtimes.emulator.", "podsquad.runtimes.checkpoints:")
@@ -51,6 +51,4 @@ def test_a_night_killed_at_every_place_ends_in_the_same_bytes(
         assert command.made() == pod_night.made
         assert command.leftovers() == []
 
-    with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(chain, number) for number in (0, 1)]:
-            future.result()
+    in_two_chains(chain)

@@ -11,8 +11,9 @@ import pytest
 
 from tests.crash.command import KILLED
 from tests.crash.held import Held, lives
-from tests.crash.pod import MARKS, TRAINED, PodCommand, Whole
+from tests.crash.pod import MARKS, TRAINED, PodCommand
 from tests.crash.random_kills import check, kill_at_random
+from tests.crash.whole import Whole
 
 pytestmark = MARKS
 

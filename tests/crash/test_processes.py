@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.crash.command import VERDICT, Command, Unpublished
-from tests.crash.conftest import Undisturbed
 from tests.crash.held import Held, lives, wait_for, written
+from tests.crash.whole import Whole
 
 
 @pytest.fixture
-def command(tmp_path: Path, prefect_server: str, undisturbed: Undisturbed) -> Command:
+def command(tmp_path: Path, prefect_server: str, undisturbed: Whole) -> Command:
     """A folder in which everything before the training is made."""
     made = Unpublished(tmp_path, prefect_server)
     made.copy_from(undisturbed.store, "download", "tokenize", "compile")
@@ -25,15 +25,13 @@ def in_store(made: dict[str, str]) -> dict[str, str]:
     return {name: digest for name, digest in made.items() if "/publish" not in name and not name.startswith(VERDICT)}
 
 
-def check_whole(command: Command, undisturbed: Undisturbed) -> None:
+def check_whole(command: Command, undisturbed: Whole) -> None:
     assert command.made() == in_store(undisturbed.made), command.told()
     assert command.leftovers() == []
     command.check_secrets()
 
 
-def test_a_command_that_is_killed_alone_leaves_no_runtime_that_writes(
-    command: Command, undisturbed: Undisturbed
-) -> None:
+def test_a_command_that_is_killed_alone_leaves_no_runtime_that_writes(command: Command, undisturbed: Whole) -> None:
     held = Held(command)
     held.process.kill()
     held.process.wait()
@@ -46,9 +44,7 @@ def test_a_command_that_is_killed_alone_leaves_no_runtime_that_writes(
     check_whole(command, undisturbed)
 
 
-def test_an_orphan_that_wakes_after_another_run_took_over_writes_nothing(
-    command: Command, undisturbed: Undisturbed
-) -> None:
+def test_an_orphan_that_wakes_after_another_run_took_over_writes_nothing(command: Command, undisturbed: Whole) -> None:
     held = Held(command)
     os.kill(held.runtime, signal.SIGSTOP)
     held.process.kill()
@@ -64,7 +60,7 @@ def test_an_orphan_that_wakes_after_another_run_took_over_writes_nothing(
 
 
 def test_a_runtime_that_is_killed_alone_is_started_again_by_the_same_command(
-    command: Command, undisturbed: Undisturbed
+    command: Command, undisturbed: Whole
 ) -> None:
     held = Held(command)
     held.let_go()
@@ -74,7 +70,7 @@ def test_a_runtime_that_is_killed_alone_is_started_again_by_the_same_command(
     check_whole(command, undisturbed)
 
 
-def test_a_command_that_is_asked_to_stop_saves_and_ends_with_75(command: Command, undisturbed: Undisturbed) -> None:
+def test_a_command_that_is_asked_to_stop_saves_and_ends_with_75(command: Command, undisturbed: Whole) -> None:
     held = Held(command)
     held.process.send_signal(signal.SIGTERM)
     held.wait("stopped")
@@ -90,7 +86,7 @@ def test_a_command_that_is_asked_to_stop_saves_and_ends_with_75(command: Command
 
 
 def test_of_two_runs_of_the_same_one_builds_and_the_other_waits_and_reuses(
-    command: Command, undisturbed: Undisturbed
+    command: Command, undisturbed: Whole
 ) -> None:
     first = Held(command)
     second = command.start()
@@ -104,7 +100,7 @@ def test_of_two_runs_of_the_same_one_builds_and_the_other_waits_and_reuses(
     check_whole(command, undisturbed)
 
 
-def test_two_runs_of_different_things_both_proceed(command: Command, undisturbed: Undisturbed) -> None:
+def test_two_runs_of_different_things_both_proceed(command: Command, undisturbed: Whole) -> None:
     first = Held(command)
     # The other one trains and evaluates while this one stands.
     command.finish("training.seed=5")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.crash.command import KILLED, SETTINGS, TRAINED, Unpublished, children_of
-from tests.crash.conftest import Undisturbed
 from tests.crash.held import Held, lives, wait_for
 from tests.crash.random_kills import kill_at_random
+from tests.crash.whole import Whole
 
 BEFORE = ("download", "tokenize", "compile")
 # What the two make durable; the rest of the training's places is the command's, as with one process.
@@ -24,23 +24,11 @@ class Together(Unpublished):
     settings = (*SETTINGS, "runtime.processes=2", "runtime.threads=2")
 
 
-class Whole:
-    """What a run of two processes makes that nobody kills, its last checkpoint, and the places of its training."""
-
-    def __init__(self, command: Together, trained: Together) -> None:
-        command.finish()
-        self.store, self.made = command.store, command.made()
-        self.checkpoint = trained.checkpoint_when_trained(self.store)
-        # What comes before the training knows nothing of its processes: test_points.py kills there.
-        self.places = [place for place in command.places() if place.startswith("train ") and place.endswith("before")]
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, undisturbed: Undisturbed, prefect_server: str) -> Whole:
-    folder = tmp_path_factory.mktemp("two")
-    command = Together(folder / "whole", prefect_server)
+def whole(tmp_path_factory: pytest.TempPathFactory, undisturbed: Whole, prefect_server: str) -> Whole:
+    command = Together(tmp_path_factory.mktemp("two"), prefect_server)
     command.copy_from(undisturbed.store, "download", "tokenize")
-    return Whole(command, Together(folder / "trained", prefect_server))
+    return Whole(command)
 
 
 @pytest.fixture
@@ -57,6 +45,11 @@ def check_whole(command: Together, whole: Whole) -> None:
     command.check_secrets()
 
 
+def places_of_the_training(whole: Whole) -> list[str]:
+    """What comes before the training knows nothing of its processes: test_points.py kills there."""
+    return [place for place in whole.places if place.startswith("train ") and place.endswith("before")]
+
+
 def kill_at(command: Together, whole: Whole, places: list[str]) -> None:
     assert TRAINED in places
     assert any("checkpoints:save:move_folder" in place for place in places)
@@ -71,7 +64,8 @@ def kill_at(command: Together, whole: Whole, places: list[str]) -> None:
 
 @pytest.mark.timeout(1800)
 def test_two_processes_killed_where_they_write_end_in_the_same_bytes(command: Together, whole: Whole) -> None:
-    kill_at(command, whole, [place for place in whole.places if place.split()[1].startswith(WRITTEN)])
+    written = [place for place in places_of_the_training(whole) if place.split()[1].startswith(WRITTEN)]
+    kill_at(command, whole, written)
 
 
 @pytest.mark.crash
@@ -79,7 +73,7 @@ def test_two_processes_killed_where_they_write_end_in_the_same_bytes(command: To
 def test_two_processes_killed_at_every_place_of_their_training_end_in_the_same_bytes(
     command: Together, whole: Whole
 ) -> None:
-    kill_at(command, whole, whole.places)
+    kill_at(command, whole, places_of_the_training(whole))
 
 
 def test_one_of_two_is_killed_alone_and_the_same_command_starts_both_again(command: Together, whole: Whole) -> None:
@@ -118,8 +112,4 @@ def test_two_processes_killed_at_random_instants_end_in_the_same_bytes(
     def begin() -> None:
         command.copy_from(whole.store, *BEFORE)
 
-    seconds = command.finish()  # what the training and the evaluation take; the rest is made
-    check_whole(command, whole)
-    command.forget()
-    begin()
-    kill_at_random(command, whole.made, seconds, kills=20, part=part, begin=begin)
+    kill_at_random(command, whole.made, whole.seconds, kills=20, part=part, begin=begin)

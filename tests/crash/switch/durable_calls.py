@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 DURABLE_MODULE = "store/durable.py"  # below podsquad/
-_SYSTEM = ("rename", "replace", "link", "symlink")
+# Its functions that write nothing: any other, a new one too, is taken to make something durable.
+WRITE_NOTHING = frozenset(
+    ("canonical_json", "encode_json", "parse_json", "encode_lines", "parse_lines", "parse_object", "flush_folder")
+)
+_SYSTEM = ("rename", "renames", "replace", "link", "symlink")
 _OF_PATHS = {"rename": "rename", "replace": "replace", "symlink_to": "symlink", "hardlink_to": "link"}
 
 
@@ -31,12 +35,15 @@ class DurableCall(NamedTuple):
 def durable_calls(path: Path, home: Path) -> tuple[DurableCall, ...]:
     """Return the durable calls of a file below ``home``, the folder of the package podsquad, in their order.
 
-    ``str.replace`` and ``datetime.replace`` are told from a path's by their arguments: a path's takes one.
+    ``str.replace`` and ``datetime.replace`` are told from a path's by their arguments: a path's takes one. Raises
+    ValueError where a durable function, or their module, is imported by another name, which hides its calls.
     """
-    durable = durable_functions(home / DURABLE_MODULE)
+    durable, module = durable_functions(home / DURABLE_MODULE), _parse(path)
+    if hidden := ", ".join(_hidden(module, durable)):
+        raise ValueError(f"{path} imports {hidden}: a call of it would be no place where the tests kill")
     found: list[DurableCall] = []
     counts: dict[tuple[str, str], int] = {}
-    for function, first_line, call in sorted(_calls(_parse(path), ""), key=lambda each: (each[1], each[2].col_offset)):
+    for function, first_line, call in sorted(_calls(module, ""), key=lambda each: (each[1], each[2].col_offset)):
         if callee := _callee(call, durable):
             number = counts[function, callee] = counts.get((function, callee), 0) + 1
             name = callee if number == 1 else f"{callee}#{number}"
@@ -58,23 +65,9 @@ def name_of_call(path: Path, home: Path, function: str, callee: str, line: int) 
 
 @lru_cache
 def durable_functions(path: Path) -> frozenset[str]:
-    """Return the public functions of a module that open a file to write or call for a rename or link, or lead there."""
-    bodies = {node.name: node for node in _parse(path).body if isinstance(node, ast.FunctionDef)}
-    names = {name: set(_named(body)) for name, body in bodies.items()}
-    writing = {name for name, called in names.items() if called & {"open", *_SYSTEM}}
-    while more := {name for name, called in names.items() if called & writing} - writing:
-        writing |= more
-    return frozenset(name for name in writing if not name.startswith("_"))
-
-
-def _named(body: ast.AST) -> Iterator[str]:
-    """Yield the names of functions called, of ``os`` without its name; ``os.open`` is none, which here only flushes."""
-    for node in ast.walk(body):
-        if isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name):
-                yield node.func.id
-            elif isinstance(node.func, ast.Attribute) and node.func.attr in _SYSTEM and _is_of_os(node.func):
-                yield node.func.attr
+    """Return the public functions of the module of durable writes but for those that are known to write nothing."""
+    public = {each.name for each in _parse(path).body if isinstance(each, ast.FunctionDef)}
+    return frozenset(name for name in public - WRITE_NOTHING if not name.startswith("_"))
 
 
 def _calls(node: ast.AST, function: str, first_line: int = 0) -> Iterator[tuple[str, int, ast.Call]]:
@@ -92,15 +85,25 @@ def _callee(call: ast.Call, durable: frozenset[str]) -> str:
         return call.func.id if call.func.id in durable else ""
     if not isinstance(call.func, ast.Attribute):
         return ""
-    if _is_of_os(call.func):
-        return call.func.attr if call.func.attr in _SYSTEM else ""
-    if call.func.attr == "replace" and (len(call.args) != 1 or call.keywords):
+    name, owner = call.func.attr, _last_name(call.func.value)
+    if owner in ("durable", "os", "shutil"):
+        return name if name in {"durable": durable, "os": _SYSTEM, "shutil": ("move",)}[owner] else ""
+    if name == "replace" and (len(call.args) != 1 or call.keywords):
         return ""
-    return _OF_PATHS.get(call.func.attr, "")
+    return _OF_PATHS.get(name, "")
 
 
-def _is_of_os(function: ast.Attribute) -> bool:
-    return isinstance(function.value, ast.Name) and function.value.id == "os"
+def _last_name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _hidden(module: ast.Module, durable: frozenset[str]) -> Iterator[str]:
+    """Yield the imports that give a durable function or their module another name."""
+    for node in ast.walk(module):
+        for each in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            name = each.name.rpartition(".")[2]
+            if name in (*durable, "durable") and each.asname not in (None, name):
+                yield f"{each.name} as {each.asname} in line {node.lineno}"
 
 
 def _parse(path: Path) -> ast.Module:
