@@ -20,7 +20,7 @@ from podsquad.drill.deployment import Deployment
 from podsquad.drill.scenarios import DRILLS, Drill, Outcome, kill, truncate_checkpoint
 from podsquad.errors import SettingsError
 from podsquad.stages.libraries import ABSENT
-from tests.faults.place import CANARY
+from tests.faults.telling import CANARY, files_with_token
 
 ROOT = Path(__file__).resolve().parents[2]
 SABOTEUR = Path(__file__).parent / "saboteur"
@@ -83,9 +83,8 @@ def without_token(drill: Drill) -> Drill:
     @wraps(drill)
     def watched(place: Deployment, whole: str, between: Callable[[], None]) -> Outcome:
         outcome = drill(place, whole, between)
-        files = [path for folder in (place.scratch, place.store) for path in folder.rglob("*") if path.is_file()]
-        assert any(path.suffix == ".log" for path in files)
-        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+        assert [*place.scratch.rglob("*.log"), *place.store.rglob("*.log")]
+        assert files_with_token(place.scratch, place.store) == []
         return outcome
 
     return watched

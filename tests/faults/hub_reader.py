@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.drill.hub_server import REVISION, Fault, HubServer
+from tests.faults.telling import everything_told_by, files_with_token
 
 FAULTS = {
     "401": Fault("status", 401),
@@ -60,7 +61,7 @@ def main(folder: Path, what: str, content: Path) -> None:
             told["kept"] = [path.name for path in home.glob("[!.]*")]
             hub.fail(None)
             told["then"] = attempt(read)
-            told["holding"] = [str(path) for path in folder.rglob("*") if holds_token(path)]
+            told["holding"] = [str(path) for path in files_with_token(folder)]
             print(json.dumps(told), flush=True)
             for cache in ("hub", "data", "store"):
                 shutil.rmtree(folder / cache, ignore_errors=True)
@@ -118,15 +119,8 @@ def _with_timeout(send: Callable[..., Any], bound: Callable[[str, float | None],
     return sending
 
 
-def holds_token(path: Path) -> bool:
-    from tests.faults.telling import CANARY
-
-    return path.is_file() and not path.is_symlink() and CANARY.encode() in path.read_bytes()
-
-
 def attempt(read: Callable[[], str]) -> dict[str, Any]:
     from podsquad.errors import PodsquadError
-    from tests.faults.telling import everything_told_by
 
     try:
         return {"made": read()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.telling import CANARY
+from tests.faults.telling import CANARY, files_with_token
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +21,4 @@ def prefect_server(prefect_server: str) -> Iterator[str]:
     records = b"".join(path.read_bytes() for path in database.parent.glob(f"{database.name}*"))
     assert b"retrain" in records  # the flow's name: its runs are in there
     assert CANARY.encode() not in records
-    home = [path for path in Path(os.environ["PREFECT_HOME"]).rglob("*") if path.is_file()]
-    assert [path for path in home if CANARY.encode() in path.read_bytes()] == []
+    assert files_with_token(Path(os.environ["PREFECT_HOME"])) == []

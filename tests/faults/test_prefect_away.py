@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.place import CANARY
 from tests.faults.relay import Relay
+from tests.faults.telling import CANARY, files_with_token
 from tests.flows.night import CHILD_VARIABLE
 from tests.runtimes.programs import RAW, make_interpreter
 
@@ -59,8 +59,7 @@ class Run:
             self.process.kill()
             self.process.wait()
         assert CANARY not in out + log
-        files = [path for path in self.folder.rglob("*") if path.is_file()]
-        assert [path for path in files if CANARY.encode() in path.read_bytes()] == []
+        assert files_with_token(self.folder) == []
         return self.process.returncode, json.loads(out[out.index("{") :]), log
 
 
