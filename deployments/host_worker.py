@@ -1,5 +1,5 @@
-"""Prefect's process worker, where it is changed: how it ends, what a cancelled run may take, what it tells twice, for
-whom a run waits, what it refuses, and that it outlives any outage of its server.
+"""Prefect's process worker, where it is changed: how it ends, where a run's output goes, what a cancelled run may take,
+what is told twice, for whom a run waits, what is refused, and that it outlives any outage of its server.
 
 It reaches into what Prefect keeps private (3.9.1, pinned in pyproject.toml); tests/deployments/test_worker.py,
 test_resume.py and test_bad_days.py hold each of them against a genuine server.
@@ -11,6 +11,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from subprocess import DEVNULL
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ import anyio
 import anyio.to_thread
 import httpx
 import prefect.runner._flow_run_executor as prefect_executor
+import prefect.runner._starter_engine as prefect_starter
 import prefect.workers.process as prefect_process
 from prefect import get_client
 from prefect._internal.observers import FlowRunCancellingObserver
@@ -29,6 +31,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.exceptions import PrefectException
 from prefect.states import Failed
+from prefect.utilities.processutils import open_process
 
 from deployments.home import CHECKOUT
 from deployments.parameters import refuse_former
@@ -57,6 +60,7 @@ class HostWorker(prefect_process.ProcessWorker):  # type: ignore[misc]
         self._waited_for: dict[UUID, list[str]] = {}  # what was told, and needs not be told at each try
         prefect_process.FlowRunExecutorContext = functools.partial(_Context, grace_seconds)
         prefect_executor.FlowRunCancellingObserver = _Observer
+        prefect_starter.run_process = _run_process
 
     async def get_and_submit_flow_runs(self) -> list[Any]:
         """Take the runs that are due, unless closed."""
@@ -115,6 +119,25 @@ class HostWorker(prefect_process.ProcessWorker):  # type: ignore[misc]
     async def _propose_crashed_state(self, flow_run: Any, message: str, client: Any = None) -> None:
         if not await _is_told(client or self.client, flow_run.id):
             await super()._propose_crashed_state(flow_run, message, client)
+
+
+async def _run_process(
+    command: list[str],
+    *,
+    stream_output: bool,
+    task_status: Any,
+    task_status_handler: Callable[[Any], Any],
+    **options: Any,
+) -> None:
+    """Run a flow's process, whose output is the worker's own, to its end.
+
+    Prefect lays a pipe between them. When the worker is killed it is broken, and the run ends at the next line that
+    anything in it writes, a progress bar's too.
+    """
+    output = None if stream_output else DEVNULL
+    async with open_process(command, stdin=DEVNULL, stdout=output, stderr=output, **options) as process:
+        task_status.started(task_status_handler(process))
+        await process.wait()
 
 
 class _Observer(FlowRunCancellingObserver):  # type: ignore[misc]

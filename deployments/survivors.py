@@ -12,25 +12,25 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from deployments.sweep import bring_out_end, flow_processes
+from deployments.sweep import Survivor, bring_out_end, flow_processes
 
 
 class Survivors:
-    """The runs' processes. A Retry runs in another one, which is its worker's and none of these."""
+    """The runs and their processes. A Retry runs in another one, which is its worker's and none of these."""
 
-    def __init__(self, worker: str, processes: Mapping[UUID, int]) -> None:
+    def __init__(self, worker: str, found: Mapping[UUID, Survivor]) -> None:
         self._worker = worker
-        self._processes = dict(processes)
+        self._found = dict(found)
         self._cancelled: set[UUID] = set()  # to those a Cancel was passed on
 
     def __bool__(self) -> bool:
         """Tell whether there is one left to mind."""
-        return bool(self._processes)
+        return bool(self._found)
 
     def processes(self) -> dict[UUID, int]:
         """Return those that live, with their processes."""
         alive = set(flow_processes())
-        return {run_id: pid for run_id, pid in self._processes.items() if (pid, str(run_id)) in alive}
+        return {run_id: each.pid for run_id, each in self._found.items() if (each.pid, str(run_id)) in alive}
 
     def look(self) -> None:
         """Pass a Cancel on as SIGTERM, bring out what a process that is gone could not tell, and forget that one."""
@@ -39,15 +39,15 @@ class Survivors:
 
         alive = self.processes()  # before the states: what a process that is gone told is in them
         with get_client(sync_client=True) as client:
-            for run_id in list(self._processes):
+            for run_id in list(self._found):
                 try:
                     run = client.read_flow_run(run_id)
                 except ObjectNotFound:
-                    del self._processes[run_id]
+                    del self._found[run_id]
                     continue
                 if run_id not in alive:
                     self._bring_out_end(client, run)
-                    del self._processes[run_id]
+                    del self._found[run_id]
                 elif run.state.is_cancelling() and run_id not in self._cancelled:
                     self._cancelled.add(run_id)
                     with contextlib.suppress(ProcessLookupError):  # it has just ended
@@ -62,5 +62,6 @@ class Survivors:
         # The process took the SIGTERM for a crash: that a Cancel was meant, only the worker that started it could say.
         if run.id in self._cancelled and run.state.is_crashed():
             client.set_flow_run_state(run.id, Cancelled(message="Flow run was cancelled."), force=True)
-        elif run.state.is_running() or run.state.is_cancelling():
+        # Pending is a Retry's state too, but not the very one that it was found in.
+        elif run.state.is_running() or run.state.is_cancelling() or run.state.id == self._found[run.id].state_id:
             bring_out_end(client, run, self._worker)

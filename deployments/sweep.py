@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ UNFINISHED = ("PENDING", "RUNNING", "CANCELLING")  # the types of states in whic
 _LABEL = "prefect.worker.name"
 _UNLABELLED_FOR = timedelta(seconds=60)  # a worker labels a run within a second of taking it
 _logger = logging.getLogger("podsquad.sweep")
+
+
+@dataclass(frozen=True)
+class Survivor:
+    """The process of a run that outlived its worker, and the run's state when it was found."""
+
+    pid: int
+    state_id: UUID
 
 
 def flow_processes(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
@@ -37,12 +46,12 @@ def flow_processes(proc: Path = Path("/proc")) -> Iterator[tuple[int, str]]:
 
 def sweep(
     worker: str, pool: str, *, proc: Path = Path("/proc"), log: Callable[[str], None] = _logger.info
-) -> dict[UUID, int]:
+) -> dict[UUID, Survivor]:
     """Bring out the end of each run of ``worker`` that is shown as going on and has no process here.
 
-    Return those that still go on, with their processes: they outlived their worker (survivors.py). Must only be called
-    when no worker of that name runs. Does nothing on systems that do not show processes' environments in ``/proc``:
-    there the heartbeats alone tell.
+    Return those that still go on: they outlived their worker (survivors.py). Must only be called when no worker of that
+    name runs. Does nothing on systems that do not show processes' environments in ``/proc``: there the heartbeats alone
+    tell.
     """
     from prefect import get_client
 
@@ -57,7 +66,7 @@ def sweep(
                 continue
             if pid := alive.get(str(run.id)):
                 log(f"the run {run.name} still goes on")
-                survivors[run.id] = pid
+                survivors[run.id] = Survivor(pid, run.state.id)
             else:
                 bring_out_end(client, run, worker, log)
     return survivors

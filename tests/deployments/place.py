@@ -24,12 +24,19 @@ from podsquad.processes import ProcessRecord, read_record
 
 HOME = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 600.0  # for anything: a busy machine is no reason to fail
+# As the runbook says, by the stamps of the server: the end of a run, after it or after the silence that tells it; and
+# that nobody takes one, after it was due.
+TOLD_WITHIN_SECONDS = 30.0
+NOBODY_WITHIN_SECONDS = 60.0
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
-# A flow whose one task runs a runtime that saves when it is stopped, and is done at once when it finds what it saved.
+# A flow whose one task runs a runtime that saves when it is stopped, and is done at once when it finds what it saved;
+# and one that is spoken to once, and then speaks in every way that a library does.
 WAITS = """
 import sys
+import warnings
 from pathlib import Path
+from huggingface_hub.utils import tqdm
 from prefect import flow, task
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
@@ -46,6 +53,16 @@ def wait(folder):
 @flow(name="waits")
 def waits(folder: str):
     wait(folder)
+
+@flow(name="speaks")
+def speaks(folder: str):
+    Path(folder, "begun").write_text("yes\\n")
+    Path(folder, "go-on").read_text()
+    print("it is printed", flush=True)
+    print("it is said as an error", file=sys.stderr, flush=True)
+    warnings.warn("it is warned of")
+    for _ in tqdm(range(3), desc="it is counted"):
+        pass
 """
 SAVES = """
 import os, signal, sys, time
@@ -83,6 +100,10 @@ deployments:
     concurrency_limit: {limit: 1, collision_strategy: ENQUEUE}
   - <<: *first
     name: free
+    concurrency_limit: null
+  - <<: *first
+    name: speaks
+    entrypoint: flows/waits.py:speaks
     concurrency_limit: null
 """
 
@@ -127,13 +148,13 @@ def processes() -> Iterator[tuple[int, bytes, bytes, Path]]:
 
 @dataclass
 class Waiting:
-    """The folder of one run of the flow that waits."""
+    """The folder of one run of a flow that waits."""
 
     folder: Path
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
-        for name in ("begun", "ended"):
+        for name in ("begun", "ended", "go-on"):
             os.mkfifo(self.folder / name)
         program, python = self.folder / "program.py", self.folder / "python"
         program.write_text(SAVES)
@@ -143,12 +164,16 @@ class Waiting:
         self._handles = {name: os.open(self.folder / name, os.O_RDWR | os.O_NONBLOCK) for name in ("begun", "ended")}
 
     def wait_until_begun(self) -> None:
-        """Return when a runtime works."""
+        """Return when a runtime works, or the flow does that is spoken to."""
         self._line("begun")
 
     def wait_until_ended(self) -> str:
         """Return why the runtime saved and ended."""
         return self._line("ended")
+
+    def let_go_on(self) -> None:
+        """Let the flow that waits to be spoken to go on."""
+        (self.folder / "go-on").write_text("now")
 
     def _line(self, name: str, seconds: float = PATIENCE_SECONDS) -> str:
         readable, _, _ = select.select([self._handles[name]], [], [], seconds)
@@ -193,6 +218,10 @@ class Place:
         done = self.program(*arguments, **environ)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def prefect(self, *arguments: str) -> str:
+        """Run Prefect's own command as a person does who named this server."""
+        return self.run("prefect", *arguments, PREFECT_API_URL=f"{self.url}/api")
 
     def up(self) -> str:
         return self.run("deployments.up", "--port", str(self.port))
@@ -281,8 +310,7 @@ class Place:
     def register_waits(self) -> None:
         (self.folder / "flows/waits.py").write_text(WAITS)
         (self.folder / "waits.yaml").write_text(WAITS_DEPLOYMENTS)
-        arguments = ("--no-prompt", "deploy", "--all", "--prefect-file", "waits.yaml")
-        self.run("prefect", *arguments, PREFECT_API_URL=f"{self.url}/api")
+        self.prefect("--no-prompt", "deploy", "--all", "--prefect-file", "waits.yaml")
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         target = self.deployments()[deployment]["id"]
@@ -292,6 +320,11 @@ class Place:
     def state(self, run_id: str) -> dict[str, Any]:
         state: dict[str, Any] = self.call("GET", f"/flow_runs/{run_id}")["state"]
         return state
+
+    def stamps(self, run_id: str) -> dict[str, float]:
+        """When each state of a run began, by the states' names; of several of one name the last one counts."""
+        states = self.call("GET", f"/flow_run_states/?flow_run_id={run_id}")
+        return {each["name"]: stamp(each) for each in sorted(states, key=stamp)}
 
     def wait_for_state(self, run_id: str, names: Sequence[str] = FINAL) -> dict[str, Any]:
         """Return the run's state once its type or its name is one of those."""

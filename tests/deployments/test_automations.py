@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.place import Place, running, stamp, wait_until
+from tests.deployments.place import TOLD_WITHIN_SECONDS, Place, running, stamp, wait_until
 from tests.deployments.receiver import BLOCK, Receiver
 
 pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 SILENT, TOO_LONG = 20.0, 10.0  # 10 s is the least that Prefect takes
 BEAT = 4  # seconds between two heartbeats: five in a silence, with the figures that are delivered four
-TOLD_WITHIN_SECONDS = 30.0  # after the silence, as the runbook says
 
 # A flow of the night's name that says its run's id and then only lives; its heart beats faster than Prefect allows.
 LIVES = f"""

@@ -11,14 +11,33 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from prefect.runner._process_manager import ProcessManager
 
+from deployments.automations import SILENT_SECONDS, TOO_LONG_HOURS
+from deployments.worker import GRACE_SECONDS
+from podsquad.config.settings import RetrySettings
+from podsquad.config.training_settings import RuntimeSettings
+from podsquad.hub_waits import LONGEST_WAIT_SECONDS
 from podsquad.processes import read_record
-from tests.deployments.place import HOME, PATIENCE_SECONDS, Place, running, wait_until
+from podsquad.runtimes.launch import STOP_GRACE_SECONDS
+from tasks import progress
+from tests.deployments.place import (
+    HOME,
+    NOBODY_WITHIN_SECONDS,
+    PATIENCE_SECONDS,
+    TOLD_WITHIN_SECONDS,
+    Place,
+    running,
+    wait_until,
+)
 from tests.deployments.receiver import BLOCK, make_block
+from tests.docker.compose import MAIN, seconds
 
 PAGE = (HOME / "docs/operations.md").read_text(encoding="utf-8")
 LINES = [
@@ -46,15 +65,43 @@ ELSEWHERE = {
         "tests/command/test_publications.py::test_to_a_version_by_its_tag_and_again",
     ),
 }
-# The like is done another way, with this option: make's variable is one of deployments.up, and what the page says of
-# Prefect's own worker is what a shorter grace does to ours.
+# The like is done another way, with this word: make's variable is an option of deployments.up, the worker is stopped by
+# its name, and what the page says of Prefect's own worker is what a shorter grace does to ours.
 OTHERWISE = {
     "make up PORT=4201": ("tests/deployments/place.py::up", "--port"),
+    "kill NUMBER": (
+        "tests/browser/test_night.py"
+        "::test_a_run_whose_worker_was_killed_in_its_training_goes_on_with_retry_to_the_published_model",
+        "worker",
+    ),
     "prefect worker start": (
         "tests/deployments/test_worker.py::test_a_run_killed_while_it_saves_goes_on",
         "--grace-seconds",
     ),
 }
+# Every time that the page states, in its words, and what holds it: the setting itself, or what tests of this folder
+# allow by the stamps of the server.
+TIMES = {
+    "at most 90 seconds": GRACE_SECONDS,
+    "flow's process 90 seconds": GRACE_SECONDS,
+    "It has 60 seconds": STOP_GRACE_SECONDS,
+    "kills after 30 seconds": signature(ProcessManager.kill).parameters["grace_seconds"].default,
+    "`runtime.exclusive_wait_seconds` (four hours)": RuntimeSettings.model_fields["exclusive_wait_seconds"].default,
+    "`retry.stage_timeout_seconds` (six hours)": RetrySettings.model_fields["stage_timeout_seconds"].default,
+    "within half a minute": TOLD_WITHIN_SECONDS,
+    "for up to half a minute": TOLD_WITHIN_SECONDS,
+    "two and a half minutes have passed": SILENT_SECONDS + TOLD_WITHIN_SECONDS,
+    "within two and a half minutes": SILENT_SECONDS + TOLD_WITHIN_SECONDS,
+    "shown within a minute": NOBODY_WITHIN_SECONDS,
+    "more than eight hours": TOO_LONG_HOURS * 3600,
+    "every ten seconds": progress._INTERVAL_SECONDS,
+    "up to a minute is waited": LONGEST_WAIT_SECONDS,
+    "at most two minutes": seconds(
+        yaml.safe_load(MAIN.read_text(encoding="utf-8"))["services"]["worker"]["stop_grace_period"]
+    ),
+}
+NUMBERS = {"a": 1, "half a": 0.5, "two": 2, "two and a half": 2.5, "four": 4, "six": 6, "eight": 8, "ten": 10}
+UNITS = {"second": 1, "minute": 60, "hour": 3600}
 # The demo at a size that is done in seconds.
 SMALL = {
     "PODSQUAD_DATA__DEMO_TRAIN_QUESTIONS": "20",
@@ -167,7 +214,7 @@ def prepare(runbook: Runbook, line: str, demo: str) -> str:
 def test_what_is_named_in_passing_is_run_too() -> None:
     """The containers' commands: tests/docker/test_containers.py."""
     text = re.sub(r"^```.*?^```", "", PAGE, flags=re.MULTILINE | re.DOTALL)
-    named = set(re.findall(r"`((?:make|prefect|podsquad) [^`]+)`", text))
+    named = set(re.findall(r"`((?:make|prefect|podsquad|pip|kill) [^`]+)`", text))
     run = {re.sub(r"^podsquad run .*", "podsquad run", line) for line in LINES}
     assert named - run == ELSEWHERE.keys() | OTHERWISE.keys()
     for command, where in ELSEWHERE.items():
@@ -185,6 +232,17 @@ def words_left_out(where: str, words: list[str]) -> list[str]:
     (function,) = (each for each in tree if isinstance(each, ast.FunctionDef) and each.name == name)
     given = {each.value for each in ast.walk(function) if isinstance(each, ast.Constant)}
     return [word for word in words if word not in given]
+
+
+def test_every_time_on_the_page_is_a_setting_s_or_held_by_a_test() -> None:
+    left = " ".join(PAGE.split())
+    for words, value in TIMES.items():
+        assert words in left
+        left = left.replace(words, "")
+        found = re.search(r"([a-z]+ and a half|half a|[a-z]+|\d+) (second|minute|hour)", words)
+        assert found
+        assert (NUMBERS.get(found[1]) or float(found[1])) * UNITS[found[2]] == value, words
+    assert re.findall(r"\S+ (?:seconds|minutes?|hours?)\b", left) == ["... seconds"]  # the Hub's own words
 
 
 @pytest.mark.prefect_live

@@ -19,6 +19,7 @@ import pytest
 from prefect.states import AwaitingRetry, Cancelling, Completed, Crashed, Pending, Running, State
 
 from deployments.survivors import Survivors
+from deployments.sweep import Survivor
 
 RUN = uuid4()
 # In the place of a flow's process, which it is by its arguments. It minds no signal, and tells which ones it got.
@@ -84,13 +85,14 @@ def signals(process: Popen[str]) -> list[str]:
     return list(iter(process.stdout.readline, "SIGURG\n"))
 
 
-def survivors(process: Popen[str]) -> Survivors:
-    return Survivors("host", {RUN: process.pid})
+def survivors(process: Popen[str], server: Server) -> Survivors:
+    """What the sweep makes of a run in the state that it has now."""
+    return Survivors("host", {RUN: Survivor(process.pid, server.state.id)})
 
 
 def cancelled(process: Popen[str], server: Server) -> Survivors:
     """A survivor to which a Cancel was passed on, once."""
-    minded = survivors(process)
+    minded = survivors(process, server)
     server.state = Cancelling()
     minded.look()
     assert signals(process) == ["SIGTERM\n"]
@@ -130,16 +132,25 @@ def test_a_cancelled_run_is_shown_as_cancelled_unless_its_own_word_or_a_retry_st
         (Cancelling(), ["Cancelled"]),
         (Crashed(), []),
         (AwaitingRetry(), []),
+        (Pending(), []),
         (Completed(), []),
     ],
     ids=lambda value: value.name if isinstance(value, State) else "",
 )
 def test_the_end_of_a_killed_run_is_told(server: Server, state: State[Any], told: list[str]) -> None:
     with attempt() as process:
-        minded = survivors(process)
+        minded = survivors(process, server)
     server.state = state
     minded.look()
     assert (server.set, bool(minded)) == (told, False)
+
+
+def test_the_end_of_a_run_that_was_killed_before_it_ran_is_told(server: Server) -> None:
+    server.state = Pending()
+    with attempt() as process:
+        minded = survivors(process, server)
+    minded.look()
+    assert (server.set, bool(minded)) == (["Crashed"], False)
 
 
 def test_a_retry_that_runs_is_left_to_its_own_worker(server: Server) -> None:

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from deployments.worker import GRACE_SECONDS
-from tests.deployments.place import Place, wait_until
+from tests.deployments.place import TOLD_WITHIN_SECONDS, Place, wait_until
 
 pytestmark = [pytest.mark.prefect_live, pytest.mark.timeout(2400)]
 
@@ -38,6 +38,17 @@ def test_a_second_sigterm_kills_runs_that_do_not_end(place: Place) -> None:
     state = place.state(run)
     assert state["type"] == "CRASHED"
     assert "SIGKILL" in state["message"]
+
+
+def test_ctrl_c_lets_runs_save_as_well(place: Place) -> None:
+    waiting, worker = place.waiting("interrupted"), place.process("worker")
+    run = place.start_run("free", {"folder": str(waiting.folder)})
+    waiting.wait_until_begun()
+    os.killpg(worker.pid, signal.SIGINT)  # all that a terminal reaches
+    assert waiting.wait_until_ended() == "SIGTERM received"
+    wait_until("the worker has ended", lambda: not worker.is_alive())
+    state = place.state(run)
+    assert (state["type"], state["message"]) == ("CRASHED", "Execution was aborted by a termination signal.")
 
 
 def test_a_run_killed_while_it_saves_goes_on(place: Place) -> None:
@@ -71,7 +82,9 @@ def test_runs_that_outlived_their_worker_are_minded_by_the_next(place: Place) ->
 
     place.cancel(runs["cancelled"])
     assert waiting["cancelled"].wait_until_ended() == "SIGTERM received"
-    place.wait_for_state(runs["cancelled"], ["Cancelled"])  # the flow itself says Crashed first, since it got SIGTERM
+    place.wait_for_state(runs["cancelled"], ["Cancelled"])
+    at = place.stamps(runs["cancelled"])
+    assert at["Cancelled"] - at["Crashed"] < TOLD_WITHIN_SECONDS  # the flow itself says that first: it got SIGTERM
     os.kill(place.flow_pid(runs["killed"]), signal.SIGKILL)
     assert waiting["killed"].wait_until_ended() == "the process that started this one is gone"
     state = place.wait_for_state(runs["killed"])
@@ -81,6 +94,21 @@ def test_runs_that_outlived_their_worker_are_minded_by_the_next(place: Place) ->
     place.stop("worker")
     assert waiting["kept"].wait_until_ended() == "SIGTERM received"
     assert place.state(runs["kept"])["type"] == "CRASHED"
+
+
+def test_a_run_that_outlived_its_worker_may_write_what_it_likes(place: Place) -> None:
+    """A pipe to a worker that was killed is broken: one line of a progress bar would end the run."""
+    waiting = place.waiting("speaks")
+    run = place.start_run("speaks", {"folder": str(waiting.folder)})
+    waiting.wait_until_begun()
+    worker = place.process("worker")
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_until("the worker has ended", lambda: not worker.is_alive())
+    waiting.let_go_on()
+    state = place.wait_for_state(run)
+    assert (state["type"], state["message"]) == ("COMPLETED", None)
+    for words in ("it is printed", "it is said as an error", "it is warned of", "it is counted: 100%"):
+        assert words in place.log("worker")
 
 
 def told(place: Place, run: str) -> str:

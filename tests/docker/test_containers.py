@@ -180,7 +180,7 @@ def test_every_command_of_the_section_does_what_it_says(host: Host) -> None:
     assert "register   exited" in host.said["docker compose ps"]
     assert "publish" in host.said["docker compose exec worker podsquad plan --profile demo"]
     assert "demo" in host.said["docker compose exec worker podsquad runs"]
-    assert host.said["docker compose logs --tail 20 worker"]
+    assert "submitted to infrastructure" in host.said["docker compose logs --tail 20 worker"]
     # What was backed up is there again, in the newer version.
     assert before
     assert host.demo_runs() == before
