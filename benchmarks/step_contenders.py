@@ -20,6 +20,7 @@ from podsquad.data.arrow import Features, read_layout
 from podsquad.runtimes.batch_plan import plan_batches
 from podsquad.runtimes.job import StopRequest
 from podsquad.runtimes.torch.attention import attention_of
+from podsquad.runtimes.torch.dropout import use_shared_draws
 from podsquad.runtimes.torch.embedding import use_direct_gradients
 from podsquad.runtimes.torch.linear import use_onednn
 from podsquad.runtimes.torch.plan import decide_micro_batch_tokens
@@ -52,6 +53,7 @@ def our_trainer(folder: Path, precision: str, model: Any) -> OurTrainer:
     layout = read_layout(folder)
     tokens, _ = decide_micro_batch_tokens(8192, "cpu", layout["splits"]["train"]["longest_tokens"])
     use_onednn(model)
+    use_shared_draws(model)
     use_direct_gradients(model)
     return OurTrainer(
         model=model,

@@ -12,7 +12,7 @@ import torch
 from benchmarks.gpu.routes import ROUTES, Route, Run, Sequences
 from benchmarks.gpu.section import Given, rows_of_a_step, synchronise
 from podsquad.data.arrow import Features
-from podsquad.runtimes.torch.flat_attention import attend_groups
+from podsquad.runtimes.torch.group_attention import attend_groups
 from podsquad.runtimes.torch.packing import group_sequences
 
 

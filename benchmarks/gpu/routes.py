@@ -15,7 +15,8 @@ from torch import Tensor
 
 from benchmarks.gpu.section import Given, RefusedError
 from podsquad.runtimes.torch.attention_route import FLASH, attention_route
-from podsquad.runtimes.torch.flat_attention import attend, attend_groups
+from podsquad.runtimes.torch.flat_attention import attend
+from podsquad.runtimes.torch.group_attention import attend_groups
 from podsquad.runtimes.torch.packing import group_sequences
 
 Run = Callable[[Tensor], Tensor]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.golden.training import CLOSE, TRAININGS, largest_difference, processor_kind, read_golden, train
+from tests.golden.training import CLOSE, TRAININGS, largest_difference, read_golden, this_kind, train
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def _torch_as_it_was() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_training_is_the_golden_one_to_the_last_bit(tmp_path: Path, name: str) -> None:
-    golden, kind = read_golden(), processor_kind()
+    golden, kind = read_golden(), this_kind()
     found = train(tmp_path, name)
     for other, held in golden.items():
         assert largest_difference(found["losses"], held[name]["losses"]) < CLOSE, other

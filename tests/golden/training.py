@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.timing import processor_kind
 from podsquad.runtimes.job import StopRequest
 from podsquad.runtimes.torch.compile import compile_job
 from podsquad.runtimes.torch.train import train_job
@@ -32,7 +33,6 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "padded": {"runtime__formulation": "padded"},
     "balanced": {"training__balanced": True, "training__max_gradient_norm": 1.0},
 }
-_TOLD_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "sve", "bf16")
 
 
 def train(folder: Path, name: str) -> dict[str, Any]:
@@ -50,17 +50,9 @@ def train(folder: Path, name: str) -> dict[str, Any]:
     }
 
 
-def processor_kind() -> str:
-    """Return what may alter last bits: torch's version, the processor's family and what it can."""
-    cpu: dict[str, str] = {}
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        cpu.setdefault(name.strip(), value.strip())
-    flags = cpu.get("flags", cpu.get("Features", "")).split()
-    parts = [cpu.get("vendor_id", cpu.get("CPU implementer", "unknown"))]
-    parts += [f"family {cpu.get('cpu family', cpu.get('CPU part', '?'))}", f"model {cpu.get('model', '?')}"]
-    parts += [flag for flag in _TOLD_FLAGS if flag in flags]
-    return f"torch {torch.__version__.partition('+')[0]}, {' '.join(parts)}"
+def this_kind() -> str:
+    """Return what may alter last bits: torch's version and the processor's kind."""
+    return f"torch {torch.__version__.partition('+')[0]}, {processor_kind()}"
 
 
 def read_golden() -> dict[str, Any]:
@@ -87,8 +79,8 @@ def main() -> None:
             print(f"{name}: {difference:.1e} from {kind}")
             if difference > CLOSE:
                 sys.exit(f"that is more than {CLOSE}: find out why before anything is added")
-    write_json(GOLDEN_FILE, golden | {processor_kind(): found})
-    print(f"{GOLDEN_FILE} holds: {', '.join([*golden, processor_kind()])}")
+    write_json(GOLDEN_FILE, golden | {this_kind(): found})
+    print(f"{GOLDEN_FILE} holds: {', '.join([*golden, this_kind()])}")
 
 
 if __name__ == "__main__":

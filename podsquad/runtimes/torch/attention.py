@@ -14,7 +14,8 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from podsquad.errors import SettingsError
-from podsquad.runtimes.torch.flat_attention import attend, attend_groups
+from podsquad.runtimes.torch.flat_attention import attend
+from podsquad.runtimes.torch.group_attention import attend_groups
 from podsquad.runtimes.torch.packing import Packing
 
 PACKED_ATTENTION = "podsquad_packed"

@@ -18,8 +18,8 @@ from podsquad.runtimes.torch.flat_attention import (
     FLASH_HEAD_MULTIPLE,
     FLASH_HEAD_SIZE,
     attend,
-    attend_groups,
 )
+from podsquad.runtimes.torch.group_attention import attend_groups
 from podsquad.runtimes.torch.packing import group_sequences
 
 FLASH, GROUPED = "flash", "grouped"

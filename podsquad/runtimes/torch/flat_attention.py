@@ -1,9 +1,9 @@
 """Attention over a packed buffer as one operator, which a compiler takes whole.
 
 On CUDA in half precision it is variable-length flash attention, forward and backward, with dropout. Elsewhere it is
-written out over groups of sequences: what makes a compiled model run where there is no CUDA, and what the CUDA branch
-is held against. The CUDA branch was written from the sources of PyTorch (2.11 and 2.13 take the same arguments) and has
-not been run on hardware yet: attention_route.py tries it before it is used.
+written out over groups of sequences (group_attention.py): what makes a compiled model run where there is no CUDA, and
+what the CUDA branch is held against. The CUDA branch was written from the sources of PyTorch (2.11 and 2.13 take the
+same arguments) and has not been run on hardware yet: attention_route.py tries it before it is used.
 
 The aten operators, not torch.nn.attention.varlen.varlen_attn, because that one has no dropout (torch 2.13).
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from podsquad.runtimes.torch.packing import Group, group_sequences
+from podsquad.runtimes.torch.group_attention import Part
+from podsquad.runtimes.torch.packing import group_sequences
 
 FLASH_DTYPES = (torch.bfloat16, torch.float16)
 FLASH_HEAD_SIZE, FLASH_HEAD_MULTIPLE = 256, 8  # the largest; and what divides it
@@ -124,39 +124,6 @@ def _gradients(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]
 attend.register_autograd(_gradients, setup_context=_keep)
 
 
-class _Part:
-    """The attention of one group, written out; ``rows`` are query, key and value, (n, heads, longest, size) each."""
-
-    def __init__(
-        self, flat: Tensor, group: Group, dropout: float, scale: float, window: int | None, dice: torch.Generator
-    ) -> None:
-        self.group, self._scale, self._dtype = group, scale, flat.dtype
-        self._query, self._key, self._value = _rows(flat, group).float().unbind(0)
-        scores = self._query @ self._key.transpose(-1, -2) * scale
-        mask = _seen(group, window, flat.device)
-        self._weights = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
-        self._kept: Tensor | float = 1.0
-        if dropout > 0:
-            drawn = torch.rand(scores.shape, generator=dice, device=scores.device)
-            self._kept = (drawn >= dropout) / (1 - dropout)
-
-    def forward(self) -> Tensor:
-        return _flatten((self._weights * self._kept) @ self._value, self.group).to(self._dtype)
-
-    def backward(self, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        count, longest, (heads, size) = self.group.num_sequences, self.group.longest, gradient.shape[1:]
-        rows = gradient.float()
-        if self.group.places is not None:
-            rows = rows.new_zeros(count * longest, heads, size).index_copy(0, self.group.places, rows)
-        rows = rows.view(count, longest, heads, size).transpose(1, 2)
-        to_weights = rows @ self._value.transpose(-1, -2) * self._kept
-        to_scores = self._weights * (to_weights - (to_weights * self._weights).sum(-1, keepdim=True)) * self._scale
-        to_value = (self._weights * self._kept).transpose(-1, -2) @ rows
-        each = (to_scores @ self._key, to_scores.transpose(-1, -2) @ self._query, to_value)
-        to_query, to_key, to_value = (_flatten(rows, self.group).to(self._dtype) for rows in each)
-        return to_query, to_key, to_value
-
-
 def _parts(
     query: Tensor,
     key: Tensor,
@@ -166,53 +133,11 @@ def _parts(
     scale: float,
     window: int | None,
     seed: Tensor,
-) -> list[_Part]:
+) -> list[Part]:
     flat = torch.stack((query, key, value))
     groups = (group.to(query.device) for group in group_sequences(boundaries.diff().cpu().numpy()))
     dice = torch.Generator(query.device).manual_seed(int(seed))
-    return [_Part(flat[:, group.first : group.past], group, dropout, scale, window, dice) for group in groups]
-
-
-def attend_groups(
-    flat: Tensor,
-    groups: tuple[Group, ...],
-    dropout: float,
-    scale: float | None,
-    window: int | None,
-) -> Tensor:
-    """Return the same by scaled_dot_product_attention, group by group.
-
-    ``flat`` (3, num_tokens, heads, head_size) holds query, key and value; the groups cover the buffer in order.
-    """
-    parts = []
-    for group in groups:
-        rows, keys, values = _rows(flat[:, group.first : group.past], group).unbind(0)
-        mask = _seen(group, window, flat.device)
-        attended = scaled_dot_product_attention(rows, keys, values, attn_mask=mask, dropout_p=dropout, scale=scale)
-        parts.append(_flatten(attended, group))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _rows(flat: Tensor, group: Group) -> Tensor:
-    """Return a group's tokens (3, tokens, heads, size) as (3, num_sequences, heads, longest, size)."""
-    rows = flat if group.tokens is None else flat.index_select(1, group.tokens)
-    return rows.view(3, group.num_sequences, group.longest, *flat.shape[2:]).transpose(2, 3)
-
-
-def _flatten(rows: Tensor, group: Group) -> Tensor:
-    """Return (num_sequences, heads, longest, size) as the group's tokens, (tokens, heads, size)."""
-    flat = rows.transpose(1, 2).reshape(-1, rows.shape[1], rows.shape[3])
-    return flat if group.places is None else flat.index_select(0, group.places)
-
-
-def _seen(group: Group, window: int | None, device: torch.device) -> Tensor | None:
-    """Return which tokens each token of a group sees: (num_sequences or 1, 1, longest or 1, longest); None: all."""
-    if window is None or group.longest <= window:
-        return group.mask
-    places = torch.arange(group.longest, device=device)
-    distance = (places[:, None] - places).abs()
-    # Filler sees itself at least: a row that sees nothing is NaN, and its gradient would reach its neighbours' keys.
-    return distance < window if group.mask is None else (group.mask & (distance < window)) | (distance == 0)
+    return [Part(flat[:, group.first : group.past], group, dropout, scale, window, dice) for group in groups]
 
 
 def _reach(window: int | None) -> int:

@@ -24,6 +24,7 @@ from podsquad.runtimes.job import Events, Job, StopRequest
 from podsquad.runtimes.plan_file import read_plan
 from podsquad.runtimes.torch.attention_route import FLASH
 from podsquad.runtimes.torch.device import describe_device, library_versions, peak_memory, set_up
+from podsquad.runtimes.torch.dropout import use_shared_draws
 from podsquad.runtimes.torch.embedding import use_direct_gradients
 from podsquad.runtimes.torch.fingerprint import training_fingerprint
 from podsquad.runtimes.torch.linear import use_onednn
@@ -123,6 +124,8 @@ def _suit_to_cpu(model: Any, events: Events, ranks: Ranks) -> None:
     """Replace what torch does slowly, or with much memory, on a CPU; say so."""
     if num_layers := use_onednn(model):
         events.decision("products", "oneDNN", f"{num_layers} linear layers on the CPU: never slower than MKL there")
+    if use_shared_draws(model):
+        events.decision("dropout", "shared draws", "one draw for four values: torch's are made one by one on a CPU")
     if ranks.size == 1 and use_direct_gradients(model):
         events.decision("embedding", "gradients in place", "micro-batches fill no gradient of the vocabulary's size")
 

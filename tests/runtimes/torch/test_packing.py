@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from podsquad.errors import SettingsError
+from podsquad.runtimes.torch import group_attention
 from podsquad.runtimes.torch.attention import attention_of, packed_attention
 from podsquad.runtimes.torch.linear import OneDnnLinear, is_available, use_onednn
 from podsquad.runtimes.torch.packing import pack
@@ -144,6 +145,36 @@ def test_attention_dropout_is_honoured() -> None:
     dropped, _ = packed_attention(torch.nn.Identity(), query, query, query, None, dropout=0.5, packing=packing)
     kept, _ = packed_attention(torch.nn.Identity(), query, query, query, None, packing=packing)
     assert not torch.allclose(dropped, kept)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_attention_in_training_is_the_same_times_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, dtype: torch.dtype
+) -> None:
+    shapes = []
+
+    def keep_all(weights: torch.Tensor, probability: float, _: object) -> torch.Tensor:
+        shapes.append(tuple(weights.shape))
+        assert probability == 0.5
+        return torch.full_like(weights, 2.0)
+
+    monkeypatch.setattr(group_attention, "draw_kept", keep_all)
+    packing = pack([np.arange(4), np.arange(6), np.arange(6)], first_position=0, spread_tokens=1).packing
+    found = []
+    for dropout, times in ((0.0, 2.0), (0.5, 1.0)):
+        torch.manual_seed(0)
+        given = [torch.randn(1, 2, 16, 8, dtype=dtype, requires_grad=True) for _ in range(3)]
+        attended, _ = packed_attention(
+            torch.nn.Identity(), *given, None, dropout=dropout, packing=packing, sliding_window=window
+        )
+        assert attended.dtype == dtype
+        (attended * times).square().sum().backward()
+        found.append([attended.detach() * times, *(tensor.grad for tensor in given)])
+    assert shapes == [(1, 2, 4, 4), (2, 2, 6, 6)]
+    close = {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {"rtol": 0.05, "atol": 0.2}
+    for without, kept in zip(*found, strict=True):
+        assert torch.allclose(without, kept, **close)
 
 
 @pytest.mark.skipif(not is_available(), reason="this torch has no oneDNN")

@@ -54,7 +54,7 @@ def test_local_attention_is_probed_beyond_its_reach(monkeypatch: pytest.MonkeyPa
     config = make_config("modernbert")
     assert max(probe_lengths(config)) > config.local_attention
     assert probe_packed(config) < PROBE_TOLERANCE
-    monkeypatch.setattr("podsquad.runtimes.torch.flat_attention._seen", lambda group, window, device: group.mask)
+    monkeypatch.setattr("podsquad.runtimes.torch.group_attention._seen", lambda group, window, device: group.mask)
     with pytest.raises(SettingsError, match="cannot run packed"):
         probe_packed(config)
 
