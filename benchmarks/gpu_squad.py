@@ -13,11 +13,12 @@ one. One that fails is told with its error and the rest goes on: on a GPU each r
 error there may spoil the process's device. The result is written after each.
 
 Where a command may take ten minutes and no more, three do, with one --work and one --result: the second and third use
-the features and add to the result of the first.
+the features and add to the result of the first. On a GPU all sections of a command together take no longer than
+--minutes: each gets what is left, and what had no time left says so.
 
-    ... --sections machine data correctness waits job
-    ... --sections peer
-    ... --sections attention products start
+    ... --minutes 9.5 --sections machine data correctness waits job
+    ... --minutes 9.5 --sections peer
+    ... --minutes 9.5 --sections attention products start
 
 No GPU has run it. With torch 2.11.0, transformers 5.17.0, pyarrow 26.0.1, numpy 2.4.6 and accelerate 1.15.0 alone, as
 with those podsquad is developed with, it ran on a CPU, --small: every section but waits, start and the routes that need
@@ -33,8 +34,10 @@ import json
 import platform
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true", help="a tiny model on a few features")
     parser.add_argument("--sections", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="for all sections, on a GPU")
     parser.add_argument("--result", type=Path, help=f"default, of the whole job on a GPU: {RESULT}")
     parser.add_argument("--work", type=Path, help="keep the working files here; features that are there are used")
     parser.add_argument("--child", nargs=2, metavar=("SECTION", "FILE"), help=argparse.SUPPRESS)
@@ -90,7 +94,9 @@ def _run(options: argparse.Namespace, work: Path) -> None:
         return
     result: dict[str, Any] = json.loads(options.result.read_text("utf-8")) if options.result.exists() else {}
     result |= {"small": options.small, "device": options.device}
-    run = _in_a_process if given.device == "cuda" else _outcome
+    run, deadline = _outcome, time.monotonic() + 60 * options.minutes
+    if given.device == "cuda":
+        run = partial(_in_a_process, deadline=deadline)
     for name in NAMES:
         if name not in options.sections:
             continue
@@ -122,7 +128,10 @@ def _outcome(given: Given, section: str) -> dict[str, Any]:
         return {"error": f"{type(error).__name__}: {error}", "where": traceback.format_exc().splitlines()[-12:]}
 
 
-def _in_a_process(given: Given, section: str) -> dict[str, Any]:
+def _in_a_process(given: Given, section: str, deadline: float) -> dict[str, Any]:
+    seconds = min(SECONDS.get(section, ROUTE_SECONDS), deadline - time.monotonic())
+    if seconds <= 0:
+        return {"error": "no time was left"}
     file, errors = given.outcome, given.work / "stderr.log"
     given.work.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
@@ -131,11 +140,10 @@ def _in_a_process(given: Given, section: str) -> dict[str, Any]:
     command += ["--small"] * (given.scale is SMALL) + ["--result", str(file)]
     if given.tokenizer:
         command += ["--tokenizer", str(given.tokenizer)]
-    seconds = SECONDS.get(section, ROUTE_SECONDS)
     code = run_limited(command, seconds, errors)
     found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.exists() else {}
     if code is None:
-        return found | {"error": f"not done after {seconds} s"}
+        return found | {"error": f"not done after {seconds:.0f} s"}
     if code or not found:
         where = errors.read_text("utf-8", errors="replace").splitlines()[-12:]
         return found | {"error": f"ended with exit code {code}", "where": where}

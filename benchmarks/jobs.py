@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.limited import family_ticks
 from podsquad.runtimes.job import Job
 
 
@@ -89,17 +90,4 @@ def _ended_children_seconds() -> float:
 
 def _family_seconds(pid: int) -> float:
     """Return the processor seconds so far of a running process and of all below it, ended or not (Linux)."""
-    children, ticks = dict[int, list[int]](), dict[int, int]()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # Behind the name, which may hold anything: the third field is the state, the fourth the parent.
-            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended meanwhile
-        process = int(path.parent.name)
-        children.setdefault(int(fields[1]), []).append(process)
-        ticks[process] = sum(map(int, fields[11:15]))  # its own, and of its children that it has waited for
-    family = [pid]
-    for process in family:
-        family += children.get(process, [])
-    return sum(ticks[process] for process in family) / os.sysconf("SC_CLK_TCK")
+    return sum(family_ticks(pid).values()) / os.sysconf("SC_CLK_TCK")

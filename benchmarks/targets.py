@@ -1,152 +1,27 @@
-"""What podsquad wants to reach against its peers, and what the results files say of it.
+"""What podsquad wants to reach against its peers (aims.py), and what the results files say of it.
 
-    python -m benchmarks.targets              the table, from the files as they are
-    python -m benchmarks.targets README.md    the same, and puts it there in the former one's place
+    python -m benchmarks.targets              the table, from the files as they are, also in results/table.md
+    python -m benchmarks.targets README.md    the same, and puts it and the sentences there in the former ones' place
 
 A file that is missing, or a figure below its mark, is shown and not left out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.aims import AIMS, Aim
 from benchmarks.timing import RESULTS
+from podsquad.store.durable import write_bytes
 
 FALLS_SHORT = "falls short"
 NOT_MEASURED = "not measured"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What was found: the figure by the clock, by the processors' time where that was measured, and whether it does.
-
-    ``count``: how many of the row's things there were; None where the row counts none.
-    """
-
-    clock: str
-    processor: str
-    is_reached: bool
-    count: int | None = None
-
-
-@dataclass(frozen=True)
-class Aim:
-    """A row: what is done, against whom, the mark, and how the result of ``benchmarks.<module>`` answers it.
-
-    A "#" in ``work`` stands for the number that was found.
-    """
-
-    work: str
-    peer: str
-    mark: str
-    module: str
-    read: Callable[[Mapping[str, Any]], Figure]
-
-
-def _times(clock: float, processor: float, least: float, *also: bool, count: int | None = None) -> Figure:
-    return Figure(f"{clock:.2f} x", f"{processor:.2f} x", min(clock, processor) >= least and all(also), count)
-
-
-def _features(part: str) -> Callable[[Mapping[str, Any]], Figure]:
-    def read(result: Mapping[str, Any]) -> Figure:
-        found = result["one_core"][part]  # whose features are identical: the program ends where one is not
-        return _times(found["times_faster"], found["times_less_processor_time"], 12, count=found["num_features"])
-
-    return read
-
-
-def _two_cores(result: Mapping[str, Any]) -> Figure:
-    found = result["two_cores"]
-    more = f"{1 / found['times_less_processor_time']:.2f} x"
-    clock = found["times_faster"]
-    return Figure(f"{clock:.2f} x", f"takes {more}", clock > 1, found["num_features"])
-
-
-def _answers(result: Mapping[str, Any]) -> Figure:
-    name, facts = "run_qa_restated", result["facts"]
-    clock, processor = result["times_podsquad"][name], result["times_podsquad_processor_time"][name]
-    return _times(clock, processor, 15, facts["identical_answers"] == facts["questions"], count=facts["questions"])
-
-
-def _metric(result: Mapping[str, Any]) -> Figure:
-    name = "torchmetrics"
-    clock, processor = result["times_podsquad"][name], result["times_podsquad_processor_time"][name]
-    facts = result["facts"]
-    return _times(clock, processor, 5, facts["equal_to_official"], count=facts["questions"])
-
-
-def _step(precision: str, least: float) -> Callable[[Mapping[str, Any]], Figure]:
-    def read(result: Mapping[str, Any]) -> Figure:
-        found, gradients = result[precision], result["gradients"]
-        are_equal = max(gradients.values()) <= 1e-5
-        return _times(found["times_faster"], found["times_less_processor_time"], least, are_equal)
-
-    return read
-
-
-def _memory(precision: str) -> Callable[[Mapping[str, Any]], Figure]:
-    def read(result: Mapping[str, Any]) -> Figure:
-        found = result[precision]["peak_memory_mib"]
-        mine, theirs, least = found["podsquad"], found["trainer"], found["trainer_least"]
-        told = f"{mine:,.0f} of {theirs:,.0f} MiB ({least:,.0f} at its smallest batch)"
-        return Figure(told, "", mine <= theirs)
-
-    return read
-
-
-def _start(result: Mapping[str, Any]) -> Figure:
-    seconds, processor = result["median_seconds"], result["median_processor_seconds"]
-    shares = [times["second_time"] / times["first_time"] for times in (seconds, processor)]
-    return Figure(f"{shares[0]:.1%}", f"{shares[1]:.1%}", max(shares) < 1 / 5)
-
-
-def _cached(result: Mapping[str, Any]) -> Figure:
-    processor = result["median_processor_seconds"]
-    more = processor["podsquad_run_cached"] - processor["six_empty_tasks"]
-    clock = result["more_than_empty_seconds"]
-    return Figure(f"{clock:+.2f} s", f"{more:+.2f} s", max(clock, more) <= 1)
-
-
-def _unchanged(store: str) -> Callable[[Mapping[str, Any]], Figure]:
-    def read(result: Mapping[str, Any]) -> Figure:
-        clock, processor = result["median_seconds"][store], result["median_processor_seconds"][store]
-        return Figure(f"{clock:.1f} s", f"{processor:.1f} s", clock < 10)
-
-    return read
-
-
-def _emulated(result: Mapping[str, Any]) -> Figure:
-    seconds, processor = result["seconds"], result["processor_seconds"]
-    is_the_plan = (result["pod"]["num_ipus"], result["pod"]["gradient_accumulation"]) == (16, 16)
-    has_learned = result["last_loss"] < result["first_loss"] / 3
-    return Figure(f"{seconds:.0f} s", f"{processor:.0f} s", seconds < 300 and is_the_plan and has_learned)
-
-
-# torchmetrics adds up in float32.
-_METRIC_MARK = "5 x, equal to the official program"
-_RUN_QA, _TRAINER = "run_qa.py through `datasets.map`", "transformers' Trainer, padded to 384"
-AIMS = (
-    Aim("text to # features, one core, real text", _RUN_QA, "12 x, identical", "features", _features("real")),
-    Aim("the same, # of that text with new words", _RUN_QA, "12 x, identical", "features", _features("grown")),
-    Aim("the same, #, two cores", "podsquad on one core", "faster", "features", _two_cores),
-    Aim("logits to answers, # questions", "run_qa.py, restated", "15 x, identical", "answers", _answers),
-    Aim("exact match and F1, # questions", "torchmetrics' SQuAD", _METRIC_MARK, "metric", _metric),
-    Aim("an optimizer step, float32", _TRAINER, "2 x, equal", "training_step", _step("float32", 2)),
-    Aim("the same, bf16", f"{_TRAINER}, bf16", "1.6 x", "training_step", _step("bfloat16", 1.6)),
-    Aim("peak memory of a step, float32", _TRAINER, "not above", "training_step", _memory("float32")),
-    Aim("the same, bf16", f"{_TRAINER}, bf16", "not above", "training_step", _memory("bfloat16")),
-    Aim("training start, compiled program reused", "the first time", "under a fifth", "compiled_start", _start),
-    Aim("a run with every stage reused", "six empty Prefect tasks", "at most 1 s more", "cached_run", _cached),
-    Aim("the demo's night with nothing new", "none", "under 10 s", "unchanged_run", _unchanged("same_store")),
-    Aim("the same, on an empty store", "none", "under 10 s", "unchanged_run", _unchanged("empty_store")),
-    Aim("six stages on an emulated POD16", "none", "under 300 s, learns", "emulated_night", _emulated),
-)
 
 
 def make_table(results: Path = RESULTS) -> str:
@@ -160,19 +35,61 @@ def make_table(results: Path = RESULTS) -> str:
     return "\n".join(lines)
 
 
-def demo_figures(results: Path = RESULTS) -> str:
-    """Return what the demo took and reached, in words."""
-    demo = json.loads((results / "demo.json").read_text(encoding="utf-8"))
-    seconds = ", ".join(f"{run['seconds']:.0f}" for run in demo["runs"])
-    f1 = ", ".join(f"{run['f1']:.1f}" for run in demo["runs"])
-    return f"{demo['median_seconds']:.0f} s (the median of {seconds}) and F1 {f1}"
+def sentences(results: Path = RESULTS) -> dict[str, str]:
+    """Return the README's lines beside the table that quote the results: how each begins, and how it goes on."""
+
+    def told(module: str, read: Callable[[Mapping[str, Any]], str]) -> str:
+        try:
+            return read(_read(results, module))
+        except (OSError, KeyError):
+            return NOT_MEASURED
+
+    quoted = {
+        "The machine of each figure": _machines(results),
+        "The demo's F1, a seed each": told("demo", _f1),
+        "Text to features on one core is without the stage's copy of the tokenizer": told("features", _copy),
+        "The demo's model, of the night with nothing new, has megabytes": told("unchanged_run", _megabytes),
+        "The emulated POD16's loss in its first and last 8 steps, F1 and exact match": told("emulated_night", _learnt),
+    }
+    return {f"- {name}: ": f"{figures}." for name, figures in quoted.items()}
+
+
+def _machines(results: Path) -> str:
+    """Return the machines that the figures are of; which figures, where there is more than one machine."""
+    made: dict[str, set[str]] = {}
+    for module in sorted({aim.module for aim in AIMS}):
+        with contextlib.suppress(OSError, KeyError):
+            machine = _read(results, module)["machine"]
+            kind = machine.get("kind", "of a kind that was not told")
+            made.setdefault(f"{machine['cores']} cores, {machine['processor']}, {kind}", set()).add(module)
+    if len(made) > 1:
+        return "; ".join(f"{', '.join(sorted(modules))}: {machine}" for machine, modules in made.items())
+    return next(iter(made), NOT_MEASURED)
+
+
+def _f1(demo: Mapping[str, Any]) -> str:
+    return ", ".join(f"{run['f1']:.1f}" for run in demo["runs"])
+
+
+def _megabytes(unchanged: Mapping[str, Any]) -> str:
+    return f"{unchanged['model_bytes'] / 1e6:.1f}"
+
+
+def _copy(features: Mapping[str, Any]) -> str:
+    parts = [features["one_core"][part] for part in ("real", "grown")]
+    seconds = " and ".join(f"{part['median_seconds']['tokenizer_copy']:.2f} s" for part in parts)
+    with_it = " and ".join(f"{part['times_faster_with_tokenizer_copy']:.1f} x" for part in parts)
+    return f"{seconds}; with it {with_it}"
+
+
+def _learnt(night: Mapping[str, Any]) -> str:
+    return f"{night['first_loss']:.2f} and {night['last_loss']:.2f}, {night['f1']}, {night['exact_match']}"
 
 
 def _found(aim: Aim, results: Path) -> tuple[str, str, str, str]:
     """Return how many; what was found by the clock, with the words where it falls short, and else; and the load."""
-    path = results / f"{aim.module}.json"
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = _read(results, aim.module)
         figure = aim.read(result)
         machine = result["machine"]
     except (OSError, KeyError):
@@ -180,6 +97,11 @@ def _found(aim: Aim, results: Path) -> tuple[str, str, str, str]:
     count = "" if figure.count is None else f"{figure.count:,}"
     clock = figure.clock if figure.is_reached else f"{figure.clock}, {FALLS_SHORT}"
     return count, clock, figure.processor, _load(machine)
+
+
+def _read(results: Path, module: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((results / f"{module}.json").read_text(encoding="utf-8"))
+    return result
 
 
 def _load(machine: Mapping[str, Any]) -> str:
@@ -190,24 +112,30 @@ def _load(machine: Mapping[str, Any]) -> str:
 
 
 def put_into(readme: str, results: Path = RESULTS) -> str:
-    """Return the README's text with the table and the demo's figures as the results have them.
+    """Return the README's text with the table and the sentences as the results have them.
 
     Raises ValueError where it does not hold one of each, to put them in the place of.
     """
-    header = make_table(results).splitlines()[0]
-    for pattern, new in (
-        (re.escape(header) + r"\n(\|.*\n)+", make_table(results) + "\n"),
-        (r"(?<=`python -m benchmarks\.demo`\): ).*\.(?=\n)", f"{demo_figures(results)}."),
-    ):
+    table = make_table(results)
+    quoted = {re.escape(table.splitlines()[0]) + r"\n(\|.*\n)+": f"{table}\n"}
+    quoted |= {f"(?m)^{re.escape(begin)}.*$": begin + rest for begin, rest in sentences(results).items()}
+    for pattern, new in quoted.items():
         readme, count = re.subn(pattern, lambda _, new=new: new, readme)
         if count != 1:
             raise ValueError(f"the README holds {count} times what looks like {pattern}, and should once")
     return readme
 
 
+def write_table(results: Path = RESULTS) -> str:
+    """Write the table beside the results, and return it."""
+    table = make_table(results)
+    write_bytes(results / "table.md", f"{table}\n".encode())
+    return table
+
+
 def main(arguments: list[str]) -> None:
-    """Print the table; put it into the README that is named."""
-    print(make_table())
+    """Print and write the table; put it into the README that is named."""
+    print(write_table())
     for name in arguments:
         path = Path(name)
         path.write_text(put_into(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -17,6 +18,7 @@ from podsquad.store.durable import write_json
 
 # Where results are written and read; a try-out goes elsewhere.
 RESULTS = Path(os.environ.get("PODSQUAD_RESULTS") or Path(__file__).parent / "results")
+_TOLD_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "sve", "bf16")
 BUSY_CORES = 0.1  # of each core: what others may use of it on a machine that counts as idle
 
 
@@ -47,13 +49,17 @@ class Times:
 
     def times_faster(self, peer: str, ours: str = "podsquad") -> float:
         """Return by how much ``ours`` is ahead of ``peer``, in median seconds."""
-        return round(self.medians()[peer] / self.medians()[ours], 2)
+        return self.medians()[peer] / self.medians()[ours]
+
+    def times_less_processor_time(self, peer: str, ours: str = "podsquad") -> float:
+        """Return how many times ``ours``'s median processor seconds ``peer`` takes."""
+        return self.processor_medians()[peer] / self.processor_medians()[ours]
 
     def as_json(self) -> dict[str, Any]:
-        """Return medians, and every round, rounded."""
+        """Return the medians as they are, since marks are held against them, and every round, rounded."""
         return {
-            "median_seconds": {name: round(value, 4) for name, value in self.medians().items()},
-            "median_processor_seconds": {name: round(value, 4) for name, value in self.processor_medians().items()},
+            "median_seconds": self.medians(),
+            "median_processor_seconds": self.processor_medians(),
             "rounds_seconds": {name: [round(value, 4) for value in values] for name, values in self.seconds.items()},
         }
 
@@ -74,15 +80,13 @@ def compare(contenders: Mapping[str, Callable[[], object]], rounds: int) -> Time
 
 def write_result(path: Path, times: Times, facts: Mapping[str, Any], libraries: Sequence[str]) -> None:
     """Print the medians; write them with every round, the ratios to podsquad's, machine and versions."""
-    medians, processor_medians = times.medians(), times.processor_medians()
-    ratios = {name: round(value / medians["podsquad"], 1) for name, value in medians.items() if name != "podsquad"}
+    medians = times.medians()
+    ratios = {name: times.times_faster(name) for name in medians if name != "podsquad"}
     result = {
         "facts": dict(facts),
         **times.as_json(),
         "times_podsquad": ratios,
-        "times_podsquad_processor_time": {
-            name: round(processor_medians[name] / processor_medians["podsquad"], 1) for name in ratios
-        },
+        "times_podsquad_processor_time": {name: times.times_less_processor_time(name) for name in ratios},
         **surroundings(libraries),
     }
     write_json(path, result)
@@ -99,28 +103,44 @@ def surroundings(libraries: Sequence[str]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor's name, how many of its cores this process may use, and how much others used meanwhile.
+    """Return the processor's name and kind, how many of its cores this process may use, and what others used meanwhile.
 
+    ``kind``: see ``processor_kind``; a virtual machine may give processors of several kinds the same name.
     ``others_used_cores``: the cores that processes other than this one and its children kept busy, on average since
     this one began; None where the kernel does not tell. ``was_busy``: whether that was more than a tenth of each core.
     """
-    name = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                name = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass  # no Linux: the general name has to do
     cores = len(os.sched_getaffinity(0))
     others = _others_used_cores()
     return {
-        "processor": name,
+        "processor": _cpuinfo().get("model name") or platform.processor() or platform.machine(),
+        "kind": processor_kind(),
         "cores": cores,
         "system": platform.system(),
         "others_used_cores": others,
         "was_busy": None if others is None else others > BUSY_CORES * cores,
     }
+
+
+def processor_kind() -> str:
+    """Return the processor's vendor, family and model, and which of the instructions that matter here it has.
+
+    What libraries choose their code by: on another kind times and the last bits of a sum are others.
+    """
+    cpu = _cpuinfo()
+    has = cpu.get("flags", cpu.get("Features", "")).split()
+    parts = [cpu.get("vendor_id", cpu.get("CPU implementer", "unknown"))]
+    parts += [f"family {cpu.get('cpu family', cpu.get('CPU part', '?'))}", f"model {cpu.get('model', '?')}"]
+    return " ".join([*parts, *(flag for flag in _TOLD_FLAGS if flag in has)])
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what the kernel tells of the first core; nothing where it is not Linux."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            found.setdefault(name.strip(), value.strip())
+    return found
 
 
 def _others_used_cores() -> float | None:

@@ -5,8 +5,9 @@
 64 sequences of real lengths, an encoder of 6 layers x 384 with roberta-base's vocabulary (step_contenders.py), float32
 and bf16. Both step in one process, turn by turn; medians of the clock and of the processors. Before anything is timed,
 gradients are held against those of the padded model with its padding masked. The Trainer's per-device batch is the
-fastest of those tried; the rest of its step is gradient accumulation. Memory is measured apart: the largest resident
-size of a process that does two steps, with that per-device batch, whose time is compared, and with the smallest.
+fastest of those tried, by the median of two steps each; the rest of its step is gradient accumulation. Memory is
+measured apart: the largest resident size of a process that does two steps, with that per-device batch, whose time is
+compared, and with the smallest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from podsquad.store.durable import write_json
 RESULT = RESULTS / "training_step.json"
 PRECISIONS = ("float32", "bfloat16")
 PER_DEVICE = (4, 8, 16)  # 8 is transformers' default
+TRIED_STEPS = 2  # of each, after one that lays out memory
 LIBRARIES = ("torch", "transformers", "accelerate", "numpy")
 
 
@@ -71,8 +74,7 @@ def _measure(features: Path, rounds: int, threads: int, before: dict[str, Any]) 
         if before:
             tried = before[precision]["trainer_seconds_by_per_device"]
         else:
-            steps = {size: run_trainer(features, precision, size, num_steps=2)[-1] for size in PER_DEVICE}
-            tried = {str(size): round(step[0], 2) for size, step in steps.items()}
+            tried = {str(size): _try(features, precision, size) for size in PER_DEVICE}
         best = int(min(tried, key=lambda size: tried[size]))
         ours, mine = our_step(features, precision), list[tuple[float, float]]()
         ours()
@@ -82,10 +84,9 @@ def _measure(features: Path, rounds: int, threads: int, before: dict[str, Any]) 
         for their_step, my_step in zip(theirs[1:], mine[1:], strict=True):
             times.add("trainer", *their_step)
             times.add("podsquad", *my_step)
-        processor = times.processor_medians()
         result[precision] = times.as_json() | {
             "times_faster": times.times_faster("trainer"),
-            "times_less_processor_time": round(processor["trainer"] / processor["podsquad"], 2),
+            "times_less_processor_time": times.times_less_processor_time("trainer"),
             "trainer_per_device": best,
             "trainer_seconds_by_per_device": tried,
             "per_device_was_tried_before": bool(before),
@@ -93,6 +94,14 @@ def _measure(features: Path, rounds: int, threads: int, before: dict[str, Any]) 
         }
         print(precision, json.dumps(result[precision], indent=2), flush=True)
     return result | surroundings(LIBRARIES)
+
+
+def _try(features: Path, precision: str, per_device: int) -> float:
+    """Return the Trainer's median seconds of a step with that per-device batch."""
+    from benchmarks.step_contenders import run_trainer
+
+    steps = run_trainer(features, precision, per_device, num_steps=1 + TRIED_STEPS)
+    return statistics.median(seconds for seconds, _ in steps[1:])
 
 
 def _append(times: list[tuple[float, float]], step: Callable[[], tuple[float, float]]) -> None:
@@ -127,7 +136,7 @@ def _memory(name: str, precision: str, per_device: str, folder: str, *, threads:
         step()
     else:
         run_trainer(Path(folder), precision, int(per_device), num_steps=2)
-    return {"peak_resident_mib": round(resident_mib("VmHWM"), 1)}
+    return {"peak_resident_mib": resident_mib("VmHWM")}
 
 
 if __name__ == "__main__":

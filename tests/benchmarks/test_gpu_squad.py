@@ -114,10 +114,33 @@ def test_a_process_that_dies_or_hangs_is_that_section_s_error(
 
     monkeypatch.setattr(gpu_squad, "run_limited", run)
     monkeypatch.setitem(gpu_squad.SECONDS, "job", 3 if "sleep" in code else 120)
-    found = gpu_squad._in_a_process(given(tmp_path, "cuda"), "job")
+    found = gpu_squad._in_a_process(given(tmp_path, "cuda"), "job", deadline=float("inf"))
     assert (found if isinstance(outcome, dict) else found["error"]) == outcome
     if "Xid" in code:
         assert found["where"][0].startswith("Xid 31")
+
+
+def test_all_sections_together_end_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, limits = iter([0.0, 1.0, 100.0, 120.0]), []
+
+    def run(command: list[str], seconds: float, errors: Path) -> int:
+        limits.append(seconds)
+        Path(command[command.index("--child") + 2]).write_text("{}")
+        errors.touch()
+        return 1
+
+    monkeypatch.setattr(gpu_squad.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(gpu_squad, "run_limited", run)
+    file = tmp_path / "result.json"
+    arguments = ["--text", str(tmp_path / "squad.json"), "--work", str(tmp_path), "--result", str(file)]
+    gpu_squad.main([*arguments, "--minutes", "2", "--sections", "machine", "job", "peer"])
+    assert limits == [gpu_squad.SECONDS["machine"], 20.0]  # its own limit, then what is left
+    result = json.loads(file.read_text("utf-8"))
+    assert result["job"]["error"] == "ended with exit code 1"
+    assert result["peer"] == {"error": "no time was left"}
+    assert "no time was left" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")

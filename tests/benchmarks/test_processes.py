@@ -16,7 +16,8 @@ from benchmarks.limited import run_limited
 HANGS = """
 import os, subprocess, sys, time
 print("so far", file=sys.stderr)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+away = bool(sys.argv[2:])
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=away)
 with open(sys.argv[1], "w") as file:
     file.write(str(child.pid))
 time.sleep(600)
@@ -37,9 +38,10 @@ sys.stdin.read()
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells")
-def test_what_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", [[], ["away"]], ids=["in its group", "in a session of its own"])
+def test_what_hangs_is_ended_with_what_it_started(tmp_path: Path, where: list[str]) -> None:
     file, errors = tmp_path / "pid", tmp_path / "stderr"
-    assert run_limited([sys.executable, "-c", HANGS, str(file)], 10.0, errors) is None
+    assert run_limited([sys.executable, "-c", HANGS, str(file), *where], 10.0, errors) is None
     assert errors.read_text() == "so far\n"
     try:
         process = os.pidfd_open(int(file.read_text()))
