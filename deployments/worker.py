@@ -2,8 +2,8 @@
 
 Prefect's own worker, when it gets SIGTERM, kills the flows' processes before any of their handlers runs, and their
 runs stay "Running" for good. This one takes no more runs, sends SIGTERM to each flow's process, which lets the training
-save its checkpoint and reports itself as crashed, waits for that, and only then ends; so does Ctrl-C. Before it starts
-it brings the truth back about the runs that its predecessor left (sweep.py).
+save its checkpoint and reports itself as crashed, waits for that, and only then ends; so do Ctrl-C and the end of its
+terminal. Before it starts it brings the truth back about the runs that its predecessor left (sweep.py).
 
 Under systemd set KillMode=mixed, so that SIGTERM comes from here alone, and TimeoutStopSec above the grace.
 """
@@ -78,7 +78,7 @@ async def _work(
 
         group.start_soon(start)
         group.start_soon(mind)
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async for number in signals:
                 if worker.is_closed:
                     runs.signal(signal.SIGKILL)  # asked twice
@@ -115,7 +115,7 @@ class _Runs:
 async def _end(runs: _Runs, number: int, grace_seconds: float, scope: Any) -> None:
     name = signal.Signals(number).name
     _logger.info("%s: no more runs are taken; %d go on", name, runs.num_open)
-    # A terminal's Ctrl-C too reaches the worker alone: Prefect gives each flow's process a session of its own.
+    # A terminal too reaches the worker alone: Prefect gives each flow's process a session of its own.
     if not await _ended(runs, grace_seconds, signal.SIGTERM):
         _logger.warning("%d runs did not end within %g seconds and are killed", runs.num_open, grace_seconds)
         runs.signal(signal.SIGKILL)

@@ -19,7 +19,7 @@ from podsquad.store.lease import Lease
 
 LEASES, STAGING, WORK, DAMAGED = ".leases", ".staging", ".work", ".damaged"  # beside a stage's artifacts
 _REPLACED = ".replaced"
-_REFRESH = ".refresh"  # in a refresh's work folder: the inode of what it builds, which stays the same in its place
+REFRESH_MARK = ".refresh"  # in a refresh's work folder: the inode of what it builds, which stays the same in its place
 
 
 def take_over(home: Path, key: str, lease: Lease, *, is_refresh: bool) -> tuple[Path, Path]:
@@ -47,8 +47,8 @@ def take_over(home: Path, key: str, lease: Lease, *, is_refresh: bool) -> tuple[
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    if is_refresh or (work / _REFRESH).exists():
-        (work / _REFRESH).write_text(_inode(output), encoding="utf-8")
+    if is_refresh or (work / REFRESH_MARK).exists():
+        (work / REFRESH_MARK).write_text(_inode(output), encoding="utf-8")
     return output, work
 
 
@@ -56,7 +56,7 @@ def unfinished_refresh(home: Path, key: str) -> Path | None:
     """Return the newest work folder of a key if a refresh left it before what it built was in its place."""
     work = _newest_work(home, key)
     with contextlib.suppress(FileNotFoundError):
-        if work and (work / _REFRESH).read_text(encoding="utf-8") != _inode(home / key):
+        if work and (work / REFRESH_MARK).read_text(encoding="utf-8") != _inode(home / key):
             return work
     return None
 

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from podsquad.cli import main
 from podsquad.command import gc
 from podsquad.command.gc import collect
 from podsquad.config.settings import Settings
 from podsquad.publishing.target import Publication, TargetKind, TargetState
+from podsquad.store.builds import REFRESH_MARK, WORK, unfinished_refresh
 from podsquad.store.lease import leased
 from tests.stages.fakes import FakeStages
 
@@ -104,3 +106,19 @@ def test_what_is_being_built_is_left_and_told(
 def test_nothing_to_remove_is_said(fake_stages: FakeStages, capsys: pytest.CaptureFixture[str]) -> None:
     collect(fake_stages.settings(), keep=1, days=30, dry_run=False, as_json=False)
     assert capsys.readouterr().out.startswith("removed 0, 0.0 MiB, of ")
+
+
+def test_what_a_refresh_left_goes_so_that_the_next_begins_anew(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = settings.store.path / "train"
+    key = next(path.name for path in home.iterdir() if path.name[0] != ".")
+    left = home / WORK / f"{key}.7"
+    left.mkdir(parents=True)
+    (left / REFRESH_MARK).write_text("none")
+    assert unfinished_refresh(home, key) == left
+    with pytest.raises(SystemExit) as end:
+        main(["gc", "--days", "0", "--json", f"--set=store.path={settings.store.path}"])
+    assert not end.value.code
+    assert str(left) in [each["path"] for each in json.loads(capsys.readouterr().out)["removed"]]
+    assert unfinished_refresh(home, key) is None

@@ -50,6 +50,7 @@ ELSEWHERE = {
     ),
     "podsquad plan": "tests/test_cli.py::test_a_plan_whose_check_fails_shows_it_and_ends_with_its_code",
     "podsquad drill": "tests/drill/test_drills.py::test_the_verdicts_are_told_and_decide_the_exit_code",
+    "podsquad gc --days 0": "tests/command/test_gc.py::test_what_a_refresh_left_goes_so_that_the_next_begins_anew",
     "podsquad verify": "tests/command/test_verify.py::test_a_private_repository_is_verified_over_http",
     "podsquad run --canary": "tests/command/test_canary.py::test_the_command_reproduces_what_a_run_made",
     **dict.fromkeys(

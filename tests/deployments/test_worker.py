@@ -40,11 +40,12 @@ def test_a_second_sigterm_kills_runs_that_do_not_end(place: Place) -> None:
     assert "SIGKILL" in state["message"]
 
 
-def test_ctrl_c_lets_runs_save_as_well(place: Place) -> None:
-    waiting, worker = place.waiting("interrupted"), place.process("worker")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "its terminal is closed"])
+def test_what_ends_a_worker_in_a_terminal_lets_runs_save_as_well(place: Place, number: signal.Signals) -> None:
+    waiting, worker = place.waiting(number.name), place.process("worker")
     run = place.start_run("free", {"folder": str(waiting.folder)})
     waiting.wait_until_begun()
-    os.killpg(worker.pid, signal.SIGINT)  # all that a terminal reaches
+    os.killpg(worker.pid, number)  # all that a terminal reaches
     assert waiting.wait_until_ended() == "SIGTERM received"
     wait_until("the worker has ended", lambda: not worker.is_alive())
     state = place.state(run)
