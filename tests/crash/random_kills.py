@@ -27,17 +27,19 @@ def kill_at_random(
 ) -> None:
     """Kill a run ``kills`` times: the command, its runtime, or both; then let it end, and compare with ``made``.
 
-    Instants lie within the half of ``seconds``, what an undisturbed run takes: what an earlier kill left is gone on
-    from, so that all of a run is met. One that lost its runtime alone tries again by itself, and is killed on. A run
-    that ends before its instant begins again in an empty folder, to which ``begin`` gives what is made already. Where
-    the runtime has processes beside it, one of them may be killed in its stead.
+    Instants lie within ``seconds``, what an undisturbed run takes, those of every second part within its half: what an
+    earlier kill left is gone on from, and those meet more of a run's middle, these more of its end. One that lost its
+    runtime alone tries again by itself, and is killed on. A run that ends before its instant begins again in an empty
+    folder, to which ``begin`` gives what is made already. Where the runtime has processes beside it, one of them may be
+    killed in its stead.
     """
     dice = random.Random(f"{SEED} {part}")
+    latest = seconds / 2 if part % 2 else seconds
     print(f"PODSQUAD_CRASH_SEED={SEED} makes these kills again")
     done, process = 0, command.start()
     try:
         while done < kills:
-            instant = dice.uniform(0.0, seconds / 2)
+            instant = dice.uniform(0.0, latest)
             victims, sibling = dice.choice(VICTIMS), dice.random() < 0.5
             try:
                 process.wait(timeout=instant)

@@ -3,7 +3,8 @@
 torch draws a CPU's dropout value by value, in one thread while the others wait: in a packed training step of an
 encoder 384 wide that was a tenth of the processor time, and more of the clock's. Here one draw of 64 bits serves four
 values, sixteen bits each. A probability is therefore met to the nearest 1/65,536 (0.1 is 0.1000061), and what is kept
-is scaled by the share that is really kept, so that the expectation is exact.
+is scaled by the share that is really kept, so that the expectation is exact,
+but for the factor's own rounding.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ class SharedDrawsDropout(nn.Dropout):  # type: ignore[misc]
 
 def draw_kept(values: Tensor, probability: float, dice: torch.Generator | None = None) -> Tensor:
     """Return a factor for each value: 0 with ``probability``, else what keeps the expectation; of values' shape and
-    dtype. ``dice``: torch's own generator of the device when None. Raises ValueError outside of 0 < probability < 1.
+    dtype. ``dice``: torch's own generator of the device when None. Raises ValueError outside of 0 < probability <= 1.
     """
-    if not 0 < probability < 1:
+    if not 0 < probability <= 1:
         raise ValueError(f"a dropout of {probability} needs no draw, or is none")
+    if probability == 1:
+        return torch.zeros_like(values)
     count, device = values.numel(), values.device
     draws = torch.empty(-(-count // _PARTS), dtype=torch.int64, device=device)
     draws.random_(-(2**63), None, generator=dice)

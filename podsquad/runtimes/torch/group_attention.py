@@ -76,14 +76,14 @@ class Part:
         if self.group.places is not None:
             rows = rows.new_zeros(count * longest, heads, size).index_copy_(0, self.group.places, rows)
         rows = rows.reshape(count, longest, heads, size).transpose(1, 2)
-        to_weights = self._thin(rows @ self._value.transpose(-1, -2))
-        to_scores = torch.ops.aten._softmax_backward_data(to_weights, self._weights, -1, to_weights.dtype)
-        to_query = (to_scores @ self._key).mul_(self._scale)
-        to_key = to_scores.transpose(-1, -2) @ self._query
-        to_value = self._thin(self._weights).transpose(-1, -2) @ rows
-        to_query, to_key, to_value = (
-            _flatten(rows, self.group).to(self._dtype) for rows in (to_query, to_key, to_value)
-        )
+        with _as_it_stands(rows):
+            to_weights = self._thin(rows @ self._value.transpose(-1, -2))
+            to_scores = torch.ops.aten._softmax_backward_data(to_weights, self._weights, -1, to_weights.dtype)
+            to_query = (to_scores @ self._key).mul_(self._scale)
+            to_key = to_scores.transpose(-1, -2) @ self._query
+            to_value = self._thin(self._weights).transpose(-1, -2) @ rows
+        each = (to_query, to_key, to_value)
+        to_query, to_key, to_value = (_flatten(of, self.group).to(self._dtype) for of in each)
         return to_query, to_key, to_value
 
     def _thin(self, weights: Tensor) -> Tensor:

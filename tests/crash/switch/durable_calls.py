@@ -98,12 +98,15 @@ def _last_name(node: ast.expr) -> str:
 
 
 def _hidden(module: ast.Module, durable: frozenset[str]) -> Iterator[str]:
-    """Yield the imports that give a durable function or their module another name."""
+    """Yield the imports that give a durable function, or its module, a name that a call is not known by."""
     for node in ast.walk(module):
         for each in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
             name = each.name.rpartition(".")[2]
-            if name in (*durable, "durable") and each.asname not in (None, name):
+            is_renamed = each.asname not in (None, name)
+            if name in (*durable, "durable", "os", "shutil") and is_renamed:
                 yield f"{each.name} as {each.asname} in line {node.lineno}"
+            elif isinstance(node, ast.ImportFrom) and node.module in ("os", "shutil") and name in (*_SYSTEM, "move"):
+                yield f"{each.name} from {node.module} in line {node.lineno}"
 
 
 def _parse(path: Path) -> ast.Module:

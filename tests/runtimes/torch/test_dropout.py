@@ -50,7 +50,11 @@ def test_a_share_near_the_ends_still_drops_and_keeps(probability: float) -> None
     assert draw_kept(torch.empty(2_000_000), probability).unique().numel() == 2
 
 
-@pytest.mark.parametrize("probability", [0.0, 1.0, -0.1])
+def test_all_may_be_dropped() -> None:
+    assert not draw_kept(torch.ones(3, 5), 1.0).any()
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.5, -0.1])
 def test_what_needs_no_draw_is_refused(probability: float) -> None:
     with pytest.raises(ValueError, match="needs no draw"):
         draw_kept(torch.empty(4), probability)

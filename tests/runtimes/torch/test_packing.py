@@ -149,8 +149,9 @@ def test_attention_dropout_is_honoured() -> None:
 
 @pytest.mark.parametrize("window", [None, 3])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("spread", "groups"), [(1, [(1, 2, 4, 4), (2, 2, 6, 6)]), (32, [(3, 2, 6, 6)])])
 def test_attention_in_training_is_the_same_times_what_is_kept(
-    monkeypatch: pytest.MonkeyPatch, window: int | None, dtype: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, window: int | None, dtype: torch.dtype, spread: int, groups: list[tuple[int, ...]]
 ) -> None:
     shapes = []
 
@@ -160,7 +161,7 @@ def test_attention_in_training_is_the_same_times_what_is_kept(
         return torch.full_like(weights, 2.0)
 
     monkeypatch.setattr(group_attention, "draw_kept", keep_all)
-    packing = pack([np.arange(4), np.arange(6), np.arange(6)], first_position=0, spread_tokens=1).packing
+    packing = pack([np.arange(4), np.arange(6), np.arange(6)], first_position=0, spread_tokens=spread).packing
     found = []
     for dropout, times in ((0.0, 2.0), (0.5, 1.0)):
         torch.manual_seed(0)
@@ -171,7 +172,7 @@ def test_attention_in_training_is_the_same_times_what_is_kept(
         assert attended.dtype == dtype
         (attended * times).square().sum().backward()
         found.append([attended.detach() * times, *(tensor.grad for tensor in given)])
-    assert shapes == [(1, 2, 4, 4), (2, 2, 6, 6)]
+    assert shapes == groups
     close = {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {"rtol": 0.05, "atol": 0.2}
     for without, kept in zip(*found, strict=True):
         assert torch.allclose(without, kept, **close)
