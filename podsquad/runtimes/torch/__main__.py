@@ -6,6 +6,7 @@ that is asked for meanwhile is already heard.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -19,20 +20,30 @@ from podsquad.runtimes.job import Events, Job, StopRequest, runtime_main
 def _compile(job: Job, events: Events, stop: StopRequest) -> None:
     from podsquad.runtimes.torch.compile import compile_job
 
+    _look_for_garbage()
     compile_job(job, events, stop)
 
 
 def _train(job: Job, events: Events, stop: StopRequest) -> None:
     from podsquad.runtimes.torch.train import train_job
 
+    _look_for_garbage()
     train_job(job, events, stop)
 
 
 def _predict(job: Job, events: Events, stop: StopRequest) -> None:
     from podsquad.runtimes.torch.predict import predict_job
 
+    _look_for_garbage()
     predict_job(job, events, stop)
 
 
+def _look_for_garbage() -> None:
+    """Let Python collect garbage again, but not look for it in what is loaded, which stays."""
+    gc.freeze()
+    gc.enable()
+
+
 if __name__ == "__main__":
+    gc.disable()  # looking through the libraries again and again while they are loaded was a tenth of a start
     sys.exit(runtime_main({"compile": _compile, "train": _train, "predict": _predict}, sys.argv[1:]))

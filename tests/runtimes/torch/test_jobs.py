@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +106,20 @@ def test_a_missing_base_ends_with_its_exit_code_and_a_clear_event(tmp_path: Path
     assert events[-1]["error"] == "InputMissingError"
     assert "is no folder" in events[-1]["what"]
     assert files_of(tmp_path / "compile") == {}
+
+
+LOOK = """
+import gc, runpy, sys
+from podsquad.runtimes.torch import train
+train.train_job = lambda *given: print("garbage", gc.isenabled(), gc.get_freeze_count() > 0, file=sys.stderr)
+runpy.run_module("podsquad.runtimes.torch", run_name="__main__")
+"""
+
+
+def test_garbage_is_looked_for_again_once_all_is_loaded(tmp_path: Path) -> None:
+    features = make_features(tmp_path / "features")
+    make_job(tmp_path, "train", make_settings(), features=features).write(tmp_path / "train.json")
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, str(tmp_path / "train.json")], capture_output=True, text=True, check=True
+    )
+    assert "garbage True True" in done.stderr
