@@ -20,9 +20,7 @@ from podsquad.data.arrow import Features, read_layout
 from podsquad.runtimes.batch_plan import plan_batches
 from podsquad.runtimes.job import StopRequest
 from podsquad.runtimes.torch.attention import attention_of
-from podsquad.runtimes.torch.dropout import use_shared_draws
-from podsquad.runtimes.torch.embedding import use_direct_gradients
-from podsquad.runtimes.torch.linear import use_onednn
+from podsquad.runtimes.torch.cpu import suit_to_cpu
 from podsquad.runtimes.torch.plan import decide_micro_batch_tokens
 from podsquad.runtimes.torch.reader import InputForm
 from podsquad.runtimes.torch.trainer import Trainer as OurTrainer
@@ -52,9 +50,7 @@ def our_trainer(folder: Path, precision: str, model: Any) -> OurTrainer:
     """Return podsquad's training loop over a features folder, set up as its runtime does on a CPU."""
     layout = read_layout(folder)
     tokens, _ = decide_micro_batch_tokens(8192, "cpu", layout["splits"]["train"]["longest_tokens"])
-    use_onednn(model)
-    use_shared_draws(model)
-    use_direct_gradients(model)
+    suit_to_cpu(model, is_alone=True)
     return OurTrainer(
         model=model,
         form=InputForm.of(model.config, layout, "packed"),

@@ -3,8 +3,7 @@
 torch draws a CPU's dropout value by value, in one thread while the others wait: in a packed training step of an
 encoder 384 wide that was a tenth of the processor time, and more of the clock's. Here one draw of 64 bits serves four
 values, sixteen bits each. A probability is therefore met to the nearest 1/65,536 (0.1 is 0.1000061), and what is kept
-is scaled by the share that is really kept, so that the expectation is exact,
-but for the factor's own rounding.
+is scaled by the share that is really kept, so that the expectation is exact but for the factor's own rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _PARTS = 4  # of a draw
 
 
 def use_shared_draws(model: nn.Module) -> int:
-    """Let every plain dropout layer of ``model`` draw as ``drop`` does; return how many there are."""
+    """Let every plain dropout layer of ``model`` draw four values at a time; return how many there are."""
     layers = [module for module in model.modules() if type(module) is nn.Dropout and 0 < module.p < 1]
     for layer in layers:
         layer.__class__ = SharedDrawsDropout

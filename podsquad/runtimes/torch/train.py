@@ -23,11 +23,9 @@ from podsquad.runtimes.checkpoints import Checkpoints
 from podsquad.runtimes.job import Events, Job, StopRequest
 from podsquad.runtimes.plan_file import read_plan
 from podsquad.runtimes.torch.attention_route import FLASH
+from podsquad.runtimes.torch.cpu import suit_to_cpu
 from podsquad.runtimes.torch.device import describe_device, library_versions, peak_memory, set_up
-from podsquad.runtimes.torch.dropout import use_shared_draws
-from podsquad.runtimes.torch.embedding import use_direct_gradients
 from podsquad.runtimes.torch.fingerprint import training_fingerprint
-from podsquad.runtimes.torch.linear import use_onednn
 from podsquad.runtimes.torch.model import build_model, load_config
 from podsquad.runtimes.torch.plan import FORMAT_VERSION, check_plan
 from podsquad.runtimes.torch.programs import PROGRAMS_FOLDER, compile_model, tell_compiled_anew, use_programs
@@ -88,7 +86,8 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
         use_programs(executable / PROGRAMS_FOLDER, Path(job.work), ranks.rank)
         compile_model(model)
     elif device.type == "cpu":
-        _suit_to_cpu(model, events, ranks)
+        for name, value, reason in suit_to_cpu(model, is_alone=ranks.size == 1):
+            events.decision(name, value, reason)
     trainer = Trainer(
         model=model.to(device),
         form=InputForm.of(config, layout, formulation, size, grouped=plan["attention"]["value"] != FLASH),
@@ -118,16 +117,6 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
     if ranks.is_first:
         _write_model(trainer, features_folder / TOKENIZER_FOLDER, Path(job.output))
         _write_records(trainer, job, device, formulation, resumed_from, seconds)
-
-
-def _suit_to_cpu(model: Any, events: Events, ranks: Ranks) -> None:
-    """Replace what torch does slowly, or with much memory, on a CPU; say so."""
-    if num_layers := use_onednn(model):
-        events.decision("products", "oneDNN", f"{num_layers} linear layers on the CPU: never slower than MKL there")
-    if use_shared_draws(model):
-        events.decision("dropout", "shared draws", "one draw for four values: torch's are made one by one on a CPU")
-    if ranks.size == 1 and use_direct_gradients(model):
-        events.decision("embedding", "gradients in place", "micro-batches fill no gradient of the vocabulary's size")
 
 
 def _write_model(trainer: Trainer, tokenizer: Path, output: Path) -> None:
