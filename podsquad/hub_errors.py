@@ -8,7 +8,9 @@ them, and each wraps what the one below raised. This module also runs on Python 
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Iterator
+from traceback import walk_tb
 from typing import NamedTuple
 
 from podsquad.errors import (
@@ -43,6 +45,10 @@ _NETWORK = {
 }
 # Timeouts, conflicts with a change by somebody else and rate limits heal by waiting, as do all of 5xx.
 _PASSING_STATUS = {408, 409, 412, 425, 429}
+# What reading an answer raises that is no JSON, or is not built as the Hub's answers are, and the modules that read
+# them. What reads a data file or a config raises the same elsewhere.
+_MISREADINGS = (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, LookupError)
+_READERS_OF_ANSWERS = ("httpx", "huggingface_hub.hf_api")
 
 
 class Wording(NamedTuple):
@@ -66,8 +72,8 @@ def explain_hub_error(error: BaseException, wording: Wording) -> PodsquadError:
 
     Access refused (401, 402, 403, gated, no token): SettingsError. Not there (404, unknown name, revision or file,
     offline mode without a copy): InputMissingError. No network, timeouts, cut connections, 408, 409, 412, 425, 429,
-    5xx: TemporaryError. A full disk: DiskFullError. An error of podsquad's own along the chain: that. Anything else:
-    ``wording.other_kind``.
+    5xx, an answer that cannot be read: TemporaryError. A full disk: DiskFullError. An error of podsquad's own along the
+    chain: that. Anything else: ``wording.other_kind``.
 
     Raise it outside of the ``except`` block or ``from None``: the frames of the client hold the token.
     """
@@ -96,14 +102,25 @@ def explain_hub_error(error: BaseException, wording: Wording) -> PodsquadError:
         return InputMissingError(
             what + ": offline mode is set and there is no copy in the cache", why=said, do=wording.offline
         )
-    passing = status is not None and (status in _PASSING_STATUS or status >= 500)
+    passing = status is not None and is_passing(status)
     if not passing and (names & _MISSING or status == 404) and _NOT_IN_CACHE not in names:
         return InputMissingError(told + ": there is no such name, revision or file", why=said, do=wording.missing)
     if passing or names & _NETWORK:
         return TemporaryError(
             told + ": the Hub could not be reached or did not answer", why=said, do=wording.unreachable
         )
+    if any(_is_misreading(link) for link in chain):
+        return TemporaryError(
+            what + ": the Hub's answer cannot be read",
+            why=f"a proxy, or a page to sign in at, often answers in the Hub's place. {said}",
+            do=wording.unreachable,
+        )
     return wording.other_kind(what, why=said, do=wording.other)
+
+
+def is_passing(status: int) -> bool:
+    """Tell whether the same request, unchanged, may succeed after an answer of this HTTP status."""
+    return status in _PASSING_STATUS or status >= 500
 
 
 def first_line(error: BaseException) -> str:
@@ -119,6 +136,15 @@ def status_of(error: BaseException) -> int | None:
         if isinstance(status, int):
             return status
     return None
+
+
+def _is_misreading(error: BaseException) -> bool:
+    """Tell whether the client failed over what an answer says, by the innermost function that is not json's."""
+    if not isinstance(error, _MISREADINGS):
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    reader = next((name for name in reversed(modules) if name.partition(".")[0] != "json"), "")
+    return reader.startswith(_READERS_OF_ANSWERS)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -148,9 +148,15 @@ def _load(folder: Path) -> tuple[Any, Any]:
             f"the model folder {folder} has no tokenizer", why="it lacks a tokenizer.json", do="name a published model"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        # Unset, transformers asks at the terminal whether to run a folder's code, and unpickles a pytorch_model.bin.
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         model, loaded = AutoModelForQuestionAnswering.from_pretrained(
-            str(folder), dtype="float32", local_files_only=True, output_loading_info=True
+            str(folder),
+            dtype="float32",
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
         )
     except ImportError as error:
         raise SettingsError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
 import pytest
 from huggingface_hub import errors as hub
+from huggingface_hub import hf_api
 
 from podsquad.errors import (
     DataError,
@@ -69,6 +72,36 @@ def test_each_failure_has_its_meaning(error: Exception, kind: type[PodsquadError
     assert explained.what.startswith("loading x failed")
     assert explained.why
     assert "second line" not in str(explained)
+
+
+def raised(function: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        function()
+    return caught.value
+
+
+ANSWERS = {"a page": b"<html>Sign in</html>", "nothing": b"", "half": b'[{"type": "fi', "no text": b'{"id": "\xff"}'}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_an_answer_that_is_no_json_is_temporary_and_a_file_is_not(answer: str) -> None:
+    content = ANSWERS[answer]
+    explained = explain_hub_error(raised(httpx2.Response(200, content=content).json), WORDING)
+    assert type(explained) is TemporaryError
+    assert explained.what == "loading x failed: the Hub's answer cannot be read"
+    assert explained.do == "unreachable"
+    assert isinstance(explain_hub_error(raised(lambda: json.loads(content)), WORDING), DataError)
+
+
+def test_json_that_is_not_a_hub_s_is_temporary_and_a_row_without_a_column_is_not() -> None:
+    assert isinstance(explain_hub_error(raised(lambda: hf_api.DatasetInfo(ok=True)), WORDING), TemporaryError)
+    assert isinstance(explain_hub_error(raised(lambda: {}["answers"]), WORDING), DataError)
+
+
+def test_a_token_that_cannot_be_sent_is_no_fault_of_the_hub() -> None:
+    error = raised(lambda: httpx2.Headers({"authorization": "Bearer Zoë"}))
+    assert isinstance(error, UnicodeEncodeError)
+    assert isinstance(explain_hub_error(error, WORDING), DataError)
 
 
 def test_a_full_disk_and_an_error_of_our_own_go_through_every_wrapping() -> None:

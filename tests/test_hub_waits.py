@@ -61,15 +61,88 @@ def test_a_listing_that_is_never_answered_ends(
     assert hub.num_met >= 1
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_hub_that_asks_for_an_hour_is_not_waited_for(status: int, hub: HubServer, bounded: list[float]) -> None:
-    hub.fail(Fault("status", status, {"Retry-After": "3600"}))
+HOURS = [
+    pytest.param(429, {"RateLimit": '"resolvers";r=0;t=3600'}, id="RateLimit"),
+    *(pytest.param(status, {"Retry-After": "3600"}, id=str(status)) for status in (409, 429, 500, 503)),
+]
+
+
+@pytest.mark.parametrize(("status", "headers"), HOURS)
+def test_a_hub_that_asks_for_an_hour_is_not_waited_for(
+    status: int, headers: dict[str, str], hub: HubServer, bounded: list[float]
+) -> None:
+    hub.fail(Fault("status", status, headers))
     with pytest.raises(TemporaryError, match="asks to wait for 3,600 seconds") as caught:
-        list(huggingface_hub.HfApi(endpoint=hub.endpoint, token=False).list_repo_tree(NAME))
+        LISTINGS["tree"](huggingface_hub.HfApi(endpoint=hub.endpoint, token=False))
     assert caught.value.why
     assert caught.value.do
     assert bounded == []
     assert hub.num_met == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "waited"),
+    [
+        ({"RateLimit": '"resolvers";r=0;t=6'}, 7.0),  # the client adds a second
+        ({"RateLimit": '"resolvers";r=0;t=6', "Retry-After": "3600"}, 7.0),
+        ({"RateLimit": '"resolvers";r=5;t=3600', "Retry-After": "6"}, 7.0),  # some are left: not the reason
+        ({"Retry-After": format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)}, 1.0),
+        ({}, 1.0),
+    ],
+    ids=["RateLimit", "both", "RateLimit with some left", "a date", "nothing"],
+)
+def test_a_short_wait_is_waited_and_the_listing_comes(
+    headers: dict[str, str], waited: float, hub: HubServer, bounded: list[float]
+) -> None:
+    hub.fail(Fault("status", 429, headers, times=1))
+    assert LISTINGS["tree"](huggingface_hub.HfApi(endpoint=hub.endpoint, token=False))
+    assert bounded == [waited]
+
+
+ODD_LIMITS = [
+    "",
+    "r=0",
+    '"api";r=0',
+    '"api";r=0;t=',
+    '"api";r=0;t=-1',
+    '"api";r=\xb2;t=1',
+    '"a";r=' + "0" * 5000 + ";t=9",
+]
+ODD_WISHES = [
+    "",
+    "soon",
+    "\xb2",
+    "-1",
+    "1.5",
+    "inf",
+    "Mon, 01 Jan 0001 00:00:00 -0000",
+    "Wed, 99 Xyz 0000 00:00:00 GMT",
+]
+
+
+@pytest.mark.parametrize("limit", ODD_LIMITS, ids=lambda text: ascii(text[:20]))
+@pytest.mark.parametrize("wish", ODD_WISHES, ids=ascii)
+def test_odd_wishes_are_none(limit: str, wish: str, hub: HubServer, bounded: list[float]) -> None:
+    """The client itself fails over some of them, as over a number that is not made of 0 to 9."""
+    hub.fail(Fault("status", 429, {"RateLimit": limit, "Retry-After": wish}, times=1))
+    assert LISTINGS["tree"](huggingface_hub.HfApi(endpoint=hub.endpoint, token=False))
+    assert bounded == [1.0]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"RateLimit": '"api";r=0;t=' + "9" * 5000},
+        {"Retry-After": "9" * 5000},
+        {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"},
+    ],
+    ids=["RateLimit", "Retry-After", "a date"],
+)
+def test_a_wait_of_any_length_is_told(headers: dict[str, str], hub: HubServer, bounded: list[float]) -> None:
+    hub.fail(Fault("status", 429, headers))
+    with pytest.raises(TemporaryError, match="asks to wait for"):
+        LISTINGS["tree"](huggingface_hub.HfApi(endpoint=hub.endpoint, token=False))
+    assert bounded == []
 
 
 def test_a_bound_of_the_caller_s_own_stays(hub: HubServer, bounded: list[float]) -> None:
@@ -80,7 +153,7 @@ def test_a_bound_of_the_caller_s_own_stays(hub: HubServer, bounded: list[float])
 
 def test_what_a_hub_asks_to_wait_is_read_from_seconds_and_dates() -> None:
     def asked(value: str) -> float | None:
-        return asked_wait(SimpleNamespace(headers={"Retry-After": value}))
+        return asked_wait(SimpleNamespace(status_code=503, headers={"Retry-After": value}))
 
     assert asked("7") == 7.0
     soon = datetime.now(UTC) + timedelta(seconds=100)

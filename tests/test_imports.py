@@ -31,6 +31,7 @@ OLD_PYTHON = (
     "podsquad.errors",
     "podsquad.hub_errors",
     "podsquad.hub_files",
+    "podsquad.hub_log",
     "podsquad.hub_waits",
     "podsquad.data.arrow",
     "podsquad.store.durable",

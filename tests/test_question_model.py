@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import RobertaConfig, RobertaForMaskedLM, RobertaForQuestionAnswering, RobertaModel
 
 from podsquad import question_model as module
@@ -137,6 +139,32 @@ def test_a_damaged_model_is_a_data_error(copy: Path, name: str, damage: Any) -> 
         answer_question(copy, QUESTION, SHORT)
     assert str(copy) in caught.value.what
     assert caught.value.do
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_code_that_comes_with_a_model_is_not_run_and_nobody_is_asked(
+    copy: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = io.StringIO("y\n" * 9)
+    monkeypatch.setattr("sys.stdin", answers)
+    own = {"AutoConfig": "own.Own", "AutoModelForQuestionAnswering": "own.Own", "AutoTokenizer": [None, "own.Own"]}
+    config = json.loads((copy / name).read_text()) | {"auto_map": own, "model_type": "own", "tokenizer_class": "Own"}
+    (copy / name).write_text(json.dumps(config))
+    (copy / "own.py").write_text(f"open({str(copy / 'ran')!r}, 'w')\n")
+    if name == "config.json":
+        with pytest.raises(DataError, match="contains custom code"):
+            answer_question(copy, QUESTION, SHORT)
+    else:  # its tokenizer.json is read all the same
+        assert answer_question(copy, QUESTION, SHORT).text
+    assert answers.tell() == 0
+    assert not (copy / "ran").exists()
+
+
+def test_weights_that_would_be_unpickled_are_refused(copy: Path) -> None:
+    torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(DataError, match=r"no file named model\.safetensors"):
+        answer_question(copy, QUESTION, SHORT)
 
 
 @pytest.mark.parametrize("kind", [RobertaForMaskedLM, RobertaModel], ids=lambda kind: kind.__name__)

@@ -33,7 +33,9 @@ def compare(given: Given) -> dict[str, Any]:
     torch.backends.cuda.matmul.allow_tf32 = False
     device = set_up(settings_of(given.scale, given.device)["runtime"])  # deterministic kernels, as a training has
     torch.manual_seed(1984)
-    model = AutoModelForQuestionAnswering.from_config(config_of(given, dropout=0.0), dtype=torch.float32)
+    model = AutoModelForQuestionAnswering.from_config(
+        config_of(given, dropout=0.0), trust_remote_code=False, dtype=torch.float32
+    )
     model.to(device).train()
     measure = _run(given, model, "float32", "padded")
     result: dict[str, Any] = {"sequences": min(MOST_SEQUENCES, given.scale.batch_size)}

@@ -106,7 +106,9 @@ def measure(given: Given) -> dict[str, Any]:
 
 def _model(given: Given) -> Any:
     torch.manual_seed(1984)
-    return AutoModelForQuestionAnswering.from_config(config_of(given, dropout=0.1), dtype=torch.float32).train()
+    return AutoModelForQuestionAnswering.from_config(
+        config_of(given, dropout=0.1), trust_remote_code=False, dtype=torch.float32
+    ).train()
 
 
 def _run_trainer(given: Given, choice: Choice, num_steps: int) -> dict[str, Any]:

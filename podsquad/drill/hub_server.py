@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Literal
 
 REVISION = "1" * 40
-_SLOW_PIECES, _SLOW_SECONDS = 20, 1.0  # of an answer's body
+_SLOW_PIECES = 20  # of an answer's body
 _TREE = re.compile(r"/api/(?:datasets|models)/([^/]+/[^/]+)/tree/[^/]+(?:/(.+))?")
 _INFO = re.compile(r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/revision/[^/]+)?")
 _FILE = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)")
@@ -26,11 +26,15 @@ _FILE = re.compile(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)")
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong: an HTTP status, half an answer, a connection closed at once, a slow one, or none for ever."""
+    """What goes wrong: another answer, half of one, a connection closed at once, a slow one, or none for ever."""
 
     do: Literal["status", "half", "cut", "slow", "never"]
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    """Of the other answer, beside its status and headers."""
+    seconds: float = 1.0
+    """How long a slow answer's body takes."""
     path: str = ""
     """Only requests whose path this pattern is found in."""
     times: int = 10**9
@@ -129,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault and fault.do == "status":
-            status, headers, body = fault.status, fault.headers, b""
+            status, headers, body = fault.status, fault.headers, fault.body
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -140,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             if fault and fault.do == "slow":
                 size = -(-len(body) // _SLOW_PIECES) or 1
                 for begin in range(0, len(body), size):
-                    hub.over.wait(_SLOW_SECONDS / _SLOW_PIECES)
+                    hub.over.wait(fault.seconds / _SLOW_PIECES)
                     self.wfile.write(body[begin : begin + size])
             else:
                 self.wfile.write(body[: len(body) // 2] if half else body)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from podsquad.errors import InputMissingError, SettingsError
-from podsquad.hub_files import fetch_listed
+from podsquad.hub_files import Log, fetch_listed
 
 SCRATCH = "scratch"
 _MODEL_FILES = re.compile(r"config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
@@ -90,20 +90,21 @@ def locate_base(model: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """
     base: str = model["base"]
     if os.path.isdir(base):
-        return base, {"local_files_only": True, "trust_remote_code": False}
+        return base, {"local_files_only": True}
     if os.path.exists(base) or base.startswith(("/", ".", "~")) or base.endswith("/") or base.count("/") > 1:
         raise InputMissingError(
             f"model.base names {base}, which is no folder",
             why="a folder of a transformers model is expected there: config.json and model.safetensors",
             do="check model.base",
         )
-    return base, {"revision": model["revision"], "trust_remote_code": False}
+    return base, {"revision": model["revision"]}
 
 
-def fetch_base(where: str, options: Mapping[str, Any]) -> None:
+def fetch_base(where: str, options: Mapping[str, Any], log: Log) -> None:
     """Bring config and weights of a name of the Hub here before transformers looks for them; nothing for a folder.
 
-    Takes what ``locate_base`` returns. Raises what the Hub's client raises.
+    Takes what ``locate_base`` returns; ``log`` gets the signs of life of ``fetch_listed``. Raises what the Hub's client
+    raises.
     """
     if "revision" in options:
-        fetch_listed(where, options["revision"] or "main", lambda path: bool(_MODEL_FILES.fullmatch(path)))
+        fetch_listed(where, options["revision"] or "main", lambda path: bool(_MODEL_FILES.fullmatch(path)), log)

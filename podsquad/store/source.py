@@ -18,6 +18,7 @@ PACKAGE = "podsquad"
 CARRIERS = (
     "podsquad.errors",
     "podsquad.hub_errors",
+    "podsquad.hub_log",
     "podsquad.hub_waits",
     "podsquad.config.settings",
     "podsquad.config.section",

@@ -30,6 +30,12 @@ FAULTS = {
     "never": Fault("never", path="/resolve/"),
     "unlisted": Fault("never", path="/api/"),
     "an hour": Fault("status", 429, {"Retry-After": "3600"}),
+    "an hour's limit": Fault("status", 429, {"RateLimit": '"resolvers";r=0;t=3600'}),
+    # Twice: the client's first question for a file is not asked again, its second is, after the wait.
+    "a short limit": Fault("status", 429, {"RateLimit": '"resolvers";r=0;t=6'}, path="/resolve/", times=2),
+    "a page": Fault("status", 200, {"Content-Type": "text/html"}, b"<html>Sign in here</html>"),
+    "a page listed": Fault("status", 200, {"Content-Type": "text/html"}, b"<html>Sign in here</html>", path="/api/"),
+    "other JSON": Fault("status", 200, {"Content-Type": "application/json"}, b'{"ok": true}', path="/api/"),
     "cut": Fault("cut"),
     "half": Fault("half", path=r"/resolve/.*(train|tokenizer\.json|config\.json|safetensors)"),
     "slow": Fault("slow"),

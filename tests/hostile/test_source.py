@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")
 PICKLES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle"}
 UNPACKS = {"extract", "extractall", "unpack_archive"}
 YAML_LOADERS = {"load", "load_all", "full_load", "full_load_all", "unsafe_load", "unsafe_load_all"}
+WANTED = {"trust_remote_code": False, "use_safetensors": True}
 # The emulation's poptorch.load is the SDK's: it brings back what poptorch.compileAndExport of the same user saved, and
 # says so. podsquad's own runtimes do not call it.
 ALLOWED = {("podsquad/runtimes/emulator/packages/poptorch/archive.py", "torch.load without weights_only=True")}
@@ -29,8 +31,8 @@ def faults(tree: ast.AST) -> Iterator[str]:
             yield from (f"import of {name}" for name in modules if name.partition(".")[0] in PICKLES)
         if isinstance(node, ast.Call):
             yield from _faults_of_call(node)
-        if isinstance(node, ast.keyword) and node.arg == "trust_remote_code" and not _is(node.value, False):
-            yield "trust_remote_code"
+        if isinstance(node, ast.keyword) and node.arg in WANTED and not _is(node.value, WANTED[node.arg]):
+            yield node.arg
 
 
 def _faults_of_call(node: ast.Call) -> Iterator[str]:
@@ -43,8 +45,19 @@ def _faults_of_call(node: ast.Call) -> Iterator[str]:
         yield "torch.load without weights_only=True"
     if holder in ("np", "numpy") and name == "load" and not _is(given.get("allow_pickle"), False):
         yield "numpy.load without allow_pickle=False"
+    if name in ("from_pretrained", "from_config"):
+        yield from (f"{called} without {guard}=" for guard in _guards(holder, name) if guard not in given)
     if name == "read_pickle" or (holder.endswith("yaml") and name in YAML_LOADERS) or name in UNPACKS:
         yield f"{called}()"
+
+
+def _guards(holder: str, name: str) -> Iterator[str]:
+    """Yield what a load must be told: transformers else asks at the terminal whether to run code, or unpickles."""
+    kind = holder.rpartition(".")[2]
+    if kind.startswith("Auto"):  # the others run no code but their own
+        yield "trust_remote_code"
+    if name == "from_pretrained" and re.search("Model|For[A-Z]", kind):
+        yield "use_safetensors"
 
 
 def _is(node: ast.expr | None, value: bool) -> bool:
@@ -76,7 +89,14 @@ def test_nothing_is_unpickled_unpacked_or_executed(path: Path) -> None:
         "pandas.read_pickle(file)",
         "eval(text)",
         "exec(text)",
-        "AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "AutoModel.from_pretrained(name, trust_remote_code=True, use_safetensors=True)",
+        "AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=False)",
+        "AutoModel.from_pretrained(name, trust_remote_code=False)",
+        "AutoModelForQuestionAnswering.from_pretrained(name, use_safetensors=True, **options)",
+        "AutoModelForQuestionAnswering.from_config(config)",
+        "transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)",
+        "AutoConfig.from_pretrained(folder)",
+        "RobertaForQuestionAnswering.from_pretrained(folder)",
     ],
 )
 def test_the_scan_finds_it(line: str) -> None:
@@ -91,6 +111,10 @@ def test_the_scan_finds_it(line: str) -> None:
         "np.load(f, allow_pickle=False)",
         "yaml.safe_load(t)",
         "re.compile(t)",
+        "AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True)",
+        "AutoConfig.from_pretrained(name, trust_remote_code=False, **options)",
+        "AutoModel.from_config(config, trust_remote_code=False)",
+        "RobertaTokenizer.from_pretrained(folder)",
     ],
 )
 def test_the_scan_lets_it_be(line: str) -> None:

@@ -81,10 +81,19 @@ def test_the_seconds_that_the_hub_asks_to_wait_are_waited(place: Place) -> None:
         pytest.param("POST", "/batch$", id="a-call-tried-again-by-the-client"),
     ],
 )
-def test_a_wait_of_an_hour_is_not_waited_but_told(place: Place, former: Model, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Retry-After": "3600"}, id="Retry-After"),
+        pytest.param({"RateLimit": '"api";r=0;t=3600'}, id="RateLimit"),
+    ],
+)
+def test_a_wait_of_an_hour_is_not_waited_but_told(
+    place: Place, former: Model, method: str, path: str, headers: dict[str, str]
+) -> None:
     model = make_model(place.folder, 2)
     place.waits.clear()
-    place.server.fail("status", method, path, status=429, headers={"Retry-After": "3600"}, times=99)
+    place.server.fail("status", method, path, status=429, headers=headers, times=99)
     with pytest.raises(TemporaryError, match="asks to wait for 3,600 seconds"):
         place.publish(model)
     assert sum(place.waits) < 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import traceback
@@ -112,12 +113,41 @@ def test_the_storage_never_sees_the_token(place: Place) -> None:
     assert all(each.status == 200 for each in place.server.log if each.path in paths)  # it refuses one with a token
 
 
-def test_signatures_of_addresses_are_not_told(place: Place) -> None:
-    place.server.fail("status", "PUT", "^/put/", times=10_000, status=400, message="X-Amz-Signature=0a1b2c is wrong")
+@pytest.fixture
+def client_log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What the genuine client writes to standard error by itself."""
+    written = io.StringIO()
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            monkeypatch.setattr(handler, "stream", written)
+    return written
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("status", [400, 500, 503])
+def test_signatures_of_addresses_are_not_told(
+    place: Place, status: int, client_log: io.StringIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.server.fail("status", "PUT", "^/put/", times=10_000, status=status, message="X-Amz-Signature=0a1b2c is wrong")
     target = place.target()
     model = make_model(place.folder, 1)
     with pytest.raises(PodsquadError) as caught:
         target.publish(model.key, model.files, place.smoke)
+    told = f"{caught.value} {client_log.getvalue()} {caplog.text} {place.lines}"
+    assert (f"HTTP Error {status} thrown while requesting PUT" in client_log.getvalue()) == (status != 400)
     signed = place.server.world.large.signed
     assert signed
-    assert not any(signature in str(caught.value) for signature in (*signed, "0a1b2c"))
+    assert not any(signature in told for signature in (*signed, "0a1b2c"))
+
+
+def test_signatures_of_what_is_downloaded_are_not_told_either(
+    place: Place, client_log: io.StringIO, caplog: pytest.LogCaptureFixture
+) -> None:
+    commit = place.publish(make_model(place.folder, 1))
+    place.server.world.large.signed.clear()
+    place.server.fail("cut", "GET", "^/get/", times=1)
+    place.target().hub.download(["model.safetensors"], commit, place.folder / "fetched")
+    assert "Error while downloading from" in client_log.getvalue()
+    signed = place.server.world.large.signed
+    assert signed
+    assert not any(signature in client_log.getvalue() + caplog.text for signature in signed)

@@ -35,9 +35,9 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
     work = PodWork.begin(job, events)
     from podsquad.runtimes.ipu.model import build_model, load_config  # after poptorch's place on the path is clear
 
-    config = load_config(work.settings["model"], work.layout)
+    config = load_config(work.settings["model"], work.layout, log=events.log)
     work.check(config)
-    model = build_model(work.settings["model"], config, seed=0)
+    model = build_model(work.settings["model"], config, seed=0, log=events.log)
     plan = make_plan(
         work.plan,
         work.settings,

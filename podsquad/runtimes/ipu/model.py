@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForQuestionAnswering, RobertaConfig
 
 from podsquad.errors import InputMissingError
+from podsquad.hub_files import Log, tell_nobody
 from podsquad.runtimes.base_errors import explain_load_error
 from podsquad.runtimes.base_model import (
     SCRATCH,
@@ -31,9 +32,10 @@ _DROPOUT_NAMES = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _PREFIX = ("PoptorchPipelined", "Poptorch", "Pipelined")
 
 
-def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
+def load_config(model: Mapping[str, Any], layout: Mapping[str, Any], *, log: Log = tell_nobody) -> Any:
     """Return the transformers config of the model that the settings' ``model`` section names.
 
+    One of the Hub is fetched, weights and all, which may take long: ``log`` gets signs of life (``fetch_listed``).
     Raises InputMissingError, TemporaryError or SettingsError when the base cannot be loaded or does not fit the
     features: it must know their vocabulary and have positions for ``max_length``.
     """
@@ -42,8 +44,8 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     else:
         where, options = locate_base(model)
         try:
-            fetch_base(where, options)
-            config = AutoConfig.from_pretrained(where, **options)
+            fetch_base(where, options, log)
+            config = AutoConfig.from_pretrained(where, trust_remote_code=False, **options)
         except Exception as error:
             # "from None": a library's message may repeat request headers, and with them the token.
             raise explain_load_error(error, model["base"], model["revision"]) from None
@@ -55,7 +57,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     return config
 
 
-def build_model(model: Mapping[str, Any], config: Any, *, seed: int) -> Any:
+def build_model(model: Mapping[str, Any], config: Any, *, seed: int, log: Log = tell_nobody) -> Any:
     """Return the model with float32 weights; weights that the base does not hold are drawn from ``seed``.
 
     No code that comes with the weights is run, and only safetensors are read. Raises as ``load_config`` does, and
@@ -63,15 +65,16 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int) -> Any:
     """
     torch.manual_seed(seed)
     if model["base"] == SCRATCH:
-        return AutoModelForQuestionAnswering.from_config(config)
+        return AutoModelForQuestionAnswering.from_config(config, trust_remote_code=False)
     where, options = locate_base(model)
     try:
-        fetch_base(where, options)
+        fetch_base(where, options, log)
         built, loaded = AutoModelForQuestionAnswering.from_pretrained(
             where,
             config=config,
             torch_dtype=torch.float32,
             use_safetensors=True,
+            trust_remote_code=False,
             output_loading_info=True,
             **options,
         )

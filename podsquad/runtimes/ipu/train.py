@@ -47,12 +47,12 @@ def train_job(job: Job, events: Events, stop: StopRequest) -> None:
     from podsquad.runtimes.ipu.model import build_model, load_config
 
     executable = Path(job.inputs["executable"])
-    config = load_config(work.settings["model"], work.layout)
+    config = load_config(work.settings["model"], work.layout, log=events.log)
     work.check(config)
     plan = read_plan(executable, FORMAT_VERSION, "ipu")
     check_graph(plan, work.graph(config))
     key = plan["graph_key"]
-    model = build_model(work.settings["model"], config, seed=int(work.settings["training"]["seed"]))
+    model = build_model(work.settings["model"], config, seed=int(work.settings["training"]["seed"]), log=events.log)
     checkpoints = Checkpoints(Path(job.work) / "checkpoints", _fingerprint(work, plan, model), events.log)
     training = Training(work, model, config, copy_programs(executable, key, work.own), checkpoints, events, stop)
     training.run()

@@ -31,7 +31,7 @@ def compile_job(job: Job, events: Events, stop: StopRequest) -> None:
     output = Path(job.output)
     device = set_up(job.settings["runtime"])
     layout = read_layout(job.inputs["features"])
-    config = load_config(job.settings["model"], layout)
+    config = load_config(job.settings["model"], layout, log=events.log)
     stop.raise_if_set("nothing was planned yet")
     features = Features(job.inputs["features"], "train")
     plan = make_plan(job.settings, layout, config, features.input_ids.lengths)

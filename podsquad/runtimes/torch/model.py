@@ -11,6 +11,7 @@ from transformers.models.auto.configuration_auto import AutoConfig
 from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
 from transformers.models.roberta.configuration_roberta import RobertaConfig
 
+from podsquad.hub_files import Log, tell_nobody
 from podsquad.runtimes.base_errors import explain_load_error
 from podsquad.runtimes.base_model import (
     SCRATCH,
@@ -28,10 +29,11 @@ _DROPOUT_NAMES = (
 )
 
 
-def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
+def load_config(model: Mapping[str, Any], layout: Mapping[str, Any], *, log: Log = tell_nobody) -> Any:
     """Return the transformers config of the model that the settings' ``model`` section names.
 
-    A model from scratch is a RoBERTa with the features' vocabulary and room for their ``max_length``. Raises
+    A model from scratch is a RoBERTa with the features' vocabulary and room for their ``max_length``. One of the Hub is
+    fetched, weights and all, which may take long: ``log`` gets signs of life (``fetch_listed``). Raises
     InputMissingError, TemporaryError or SettingsError when the base cannot be loaded, and SettingsError when it
     does not fit the features (``check_fit``).
     """
@@ -40,8 +42,8 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     else:
         where, options = locate_base(model)
         try:
-            fetch_base(where, options)
-            config = AutoConfig.from_pretrained(where, **options)
+            fetch_base(where, options, log)
+            config = AutoConfig.from_pretrained(where, trust_remote_code=False, **options)
         except Exception as error:
             # "from None": a library's message may repeat request headers, and with them the token.
             raise explain_load_error(error, model["base"], model["revision"]) from None
@@ -53,7 +55,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any]) -> Any:
     return config
 
 
-def build_model(model: Mapping[str, Any], config: Any, *, seed: int, formulation: str) -> Any:
+def build_model(model: Mapping[str, Any], config: Any, *, seed: int, formulation: str, log: Log = tell_nobody) -> Any:
     """Return the model with float32 weights on the CPU; weights that the base does not hold are drawn from ``seed``.
 
     No code that comes with the weights is run, and only safetensors are read. Raises as ``load_config`` does, and
@@ -63,17 +65,18 @@ def build_model(model: Mapping[str, Any], config: Any, *, seed: int, formulation
     implementation = attention_of(formulation)
     if model["base"] == SCRATCH:
         return AutoModelForQuestionAnswering.from_config(
-            config, attn_implementation=implementation, dtype=torch.float32
+            config, trust_remote_code=False, attn_implementation=implementation, dtype=torch.float32
         )
     where, options = locate_base(model)
     try:
-        fetch_base(where, options)
+        fetch_base(where, options, log)
         built, loaded = AutoModelForQuestionAnswering.from_pretrained(
             where,
             config=config,
             attn_implementation=implementation,
             dtype=torch.float32,
             use_safetensors=True,
+            trust_remote_code=False,
             output_loading_info=True,
             **options,
         )

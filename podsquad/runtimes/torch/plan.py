@@ -143,5 +143,5 @@ def count_parameters(config: Any) -> int:
     from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
 
     with torch.device("meta"):
-        model = AutoModelForQuestionAnswering.from_config(config)
+        model = AutoModelForQuestionAnswering.from_config(config, trust_remote_code=False)
     return sum(parameter.numel() for parameter in model.parameters())

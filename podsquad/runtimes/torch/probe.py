@@ -68,7 +68,7 @@ def probe_packed(config: Any) -> float:
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             torch.manual_seed(0)
             model = AutoModelForQuestionAnswering.from_config(
-                small, attn_implementation=attention_of("packed"), dtype=torch.float32
+                small, trust_remote_code=False, attn_implementation=attention_of("packed"), dtype=torch.float32
             ).eval()
             for formulation in ("packed", "padded"):
                 if formulation == "padded":

@@ -79,7 +79,7 @@ def warm_up(
     _point_to(programs)
     training = settings["training"]
     model = AutoModelForQuestionAnswering.from_config(
-        config, attn_implementation=attention_of("packed"), dtype=torch.float32
+        config, trust_remote_code=False, attn_implementation=attention_of("packed"), dtype=torch.float32
     )
     model.to(device).train()
     compile_model(model)

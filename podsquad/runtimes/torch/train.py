@@ -78,9 +78,9 @@ def _train(job: Job, events: Events, stop: StopRequest, device: torch.device, ra
     batches = check_plan(plan, settings, layout)
     features = Features(features_folder, "train")
     steps = total_steps(batches, training["epochs"], training["drop_last"])
-    config = load_config(settings["model"], layout)
+    config = load_config(settings["model"], layout, log=events.log)
     formulation, size = plan["formulation"]["value"], static_size_of(plan)
-    model = build_model(settings["model"], config, seed=training["seed"], formulation=formulation)
+    model = build_model(settings["model"], config, seed=training["seed"], formulation=formulation, log=events.log)
     fingerprint = training_fingerprint(settings, plan, features_folder, model)
     if plan["compiled"]["value"]:
         use_programs(executable / PROGRAMS_FOLDER, Path(job.work), ranks.rank)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from transformers import RobertaForQuestionAnswering
 
 from podsquad.data.arrow import Features
+from podsquad.data.demo import ENCODER_FOLDER
+from podsquad.drill.hub_server import REVISION, HubServer
 from podsquad.runtimes.job import Job, StopRequest
 from podsquad.runtimes.torch.compile import compile_job
 from podsquad.runtimes.torch.train import train_job
@@ -95,6 +98,20 @@ def test_sigterm_saves_and_the_next_run_ends_in_the_same_bytes(tmp_path: Path) -
     assert code == 0
     assert any(f"checkpoint of step {saved} of 180" in event.get("message", "") for event in events)
     assert files_of(tmp_path / "killed" / "train") == files_of(tmp_path / "whole" / "train")
+
+
+def test_a_base_that_is_fetched_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = make_features(tmp_path / "features")
+    settings = make_settings(model__base="ada/lovelace", model__revision=REVISION)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with HubServer({"ada/lovelace": ENCODER_FOLDER}) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        for verb, others in {"compile": {}, "train": {"executable": tmp_path / "compile"}}.items():
+            code, events, _ = run(make_job(tmp_path, verb, settings, features=features, **others), tmp_path)
+            assert code == 0
+            asked = [event for event in events if "asking the Hub for model.safetensors" in event.get("message", "")]
+            assert len(asked) == {"compile": 1, "train": 2}[verb]  # the config's reader fetches all, the model's looks
 
 
 def test_a_missing_base_ends_with_its_exit_code_and_a_clear_event(tmp_path: Path) -> None:
