@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from podsquad import __version__
-from podsquad.errors import InternalError, PodsquadError, SettingsError
+from podsquad.errors import InternalError, PodsquadError, SettingsError, from_os_error, hide_secrets
 
 if TYPE_CHECKING:
     from podsquad.config.section import StageName
@@ -308,6 +308,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # The reader of the output has gone; nothing is left to tell it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:  # of a temporary folder, for one: a stage's are told by the stage
+        refused = from_os_error(error, "running this command", "TMPDIR=FOLDER (temporary files)")
+        refused.do += f"; {TRACEBACK_VARIABLE}=1 shows where in the code it was refused"
+        refused.__cause__ = error
+        _fail(refused, arguments)
     except Exception as error:
         unforeseen = InternalError(
             f"{type(error).__name__}: {error}",
@@ -341,7 +346,7 @@ def _fail(error: PodsquadError, arguments: list[str]) -> NoReturn:
     from podsquad.terminal import error_json, print_error, print_json
 
     if os.environ.get(TRACEBACK_VARIABLE):
-        traceback.print_exception(error)
+        print(hide_secrets("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     print_error(error)
     if "--json" in arguments:
         print_json(error_json(error))

@@ -37,6 +37,7 @@ _SECRETS = re.compile(
 )
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")
 _SHORTEST_TOKEN = 8
+NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # in the host, for another process or open file
 
 
 class PodsquadError(Exception):
@@ -176,8 +177,8 @@ def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path
     ``elsewhere`` is what to write to use another place than the one that refused.
 
     Full disks, read-only places and missing rights become StoreErrors with a way out, a broken or silent connection
-    a TemporaryError, and an OSError that a library made up (it has no number) an InternalError; anything else keeps
-    its number and text.
+    and a host without room a TemporaryError, and an OSError that a library made up (it has no number) an InternalError;
+    anything else keeps its number and text.
     """
     if isinstance(error, (ConnectionError, TimeoutError)):
         return TemporaryError(
@@ -190,6 +191,12 @@ def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path
             "{} while {}: {}".format(type(error).__name__, doing, error),
             why="a bug, or a library's refusal",
             do="report this with the log as a defect of podsquad",
+        )
+    if error.errno in NO_ROOM:
+        return TemporaryError(
+            "the host has no room while {}: {}".format(doing, error.strerror or error),
+            why="its memory, or a limit on processes or on open files, is used up",
+            do="run the same again when less runs on it",
         )
     where = str(error.filename) if error.filename else "the place"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -206,7 +213,10 @@ def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path
         errno.EPERM: "this user may not write there",
         errno.EROFS: "the file system is mounted read-only",
         errno.ENOTDIR: "a part of that path is a file, not a folder",
-        errno.ENOENT: "it is not there, or was removed meanwhile",
+        # Without a name it is that of a temporary folder, and tells all that were tried.
+        errno.ENOENT: "it is not there, or was removed meanwhile"
+        if error.filename
+        else "none of these can be written to: full, read-only, or not there",
     }
     return StoreError(
         "cannot use {} while {}: {}".format(where, doing, error.strerror or error),

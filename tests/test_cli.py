@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -262,6 +263,41 @@ def test_a_bug_is_an_internal_error_that_says_how_to_see_more(
     command.fails(70, "RuntimeError: unforeseen", "plan")
     monkeypatch.setenv("PODSQUAD_TRACEBACK", "1")
     assert "in broken\n" in command.run("plan")[2]
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "what"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 73, "cannot use /x while"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), 74, "no space left for /x while"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/x']"), 73, "found in ['/x']"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 75, "a connection failed while"),
+        (OSError("a library's own"), 70, "a library's own"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, OSError) else "",
+)
+def test_what_the_operating_system_refuses_outside_the_stages_is_no_bug(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: OSError, exit_code: int, what: str
+) -> None:
+    def refused(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("podsquad.config.load.load_settings", refused)
+    command.fails(exit_code, what, "plan")
+    assert "PODSQUAD_TRACEBACK=1 shows where" in command.run("plan")[2]  # it may be a bug all the same
+    monkeypatch.setenv("PODSQUAD_TRACEBACK", "1")
+    assert "in refused\n" in command.run("plan")[2]
+
+
+def test_a_traceback_tells_no_password(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("for url 'http://ada:let-me-in@127.0.0.1/api'")
+
+    monkeypatch.setattr("podsquad.config.load.load_settings", broken)
+    monkeypatch.setenv("PODSQUAD_TRACEBACK", "1")
+    err = command.run("plan")[2]
+    assert "RuntimeError: for url 'http://***@127.0.0.1/api'" in err
+    assert "let-me-in" not in err
 
 
 def test_an_interrupt_says_what_is_kept(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

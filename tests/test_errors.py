@@ -10,6 +10,7 @@ import pytest
 
 from podsquad import errors
 from podsquad.errors import (
+    NO_ROOM,
     RESUME,
     RETRY,
     STOP,
@@ -97,6 +98,19 @@ def test_other_refusals_are_store_errors(number: int, why: str) -> None:
     assert type(error) is StoreError
     assert (error.what, error.why) == ("cannot use /data/x while writing: text", why)
     assert "store.path" in error.do
+
+
+def test_a_temporary_folder_that_is_nowhere_is_no_path_that_was_removed() -> None:
+    error = from_os_error(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "working")
+    assert "found in ['/tmp']" in error.what
+    assert error.why == "none of these can be written to: full, read-only, or not there"
+
+
+@pytest.mark.parametrize("number", NO_ROOM, ids=errno.errorcode.get)
+def test_a_host_without_room_may_have_some_later(number: int) -> None:
+    error = from_os_error(OSError(number, "text", "/data/x"), "writing")
+    assert type(error) is TemporaryError
+    assert error.what == "the host has no room while writing: text"
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from podsquad.command.run import prepare_prefect, sigterm_explained
+from podsquad.command.run import prepare_prefect, stop_explained
 from podsquad.config.settings import Settings
 from podsquad.preflight import first_failure, run_checks
 from podsquad.reporting import EMULATED
@@ -33,7 +34,7 @@ def run_canary(
     if failure := first_failure(run_checks(settings, publish=False)):
         raise failure
     started = time.monotonic()
-    with told_on_terminal(), sigterm_explained():
+    with told_on_terminal(), stop_explained(signal.SIGTERM):
         logging.getLogger("podsquad.canary").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
         parameters = {"profile": settings.profile, "keep": keep, "note": note, "overrides": dict(overrides)}

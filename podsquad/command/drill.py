@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from podsquad.command.run import stop_explained
 from podsquad.config.settings import Settings
 from podsquad.drill.deployment import Deployment
 from podsquad.drill.scenarios import DRILLS, Outcome, undisturbed
@@ -20,7 +22,8 @@ def run_drills(settings: Settings, names: Sequence[str], *, as_json: bool) -> bo
     """Run the drills of those names, all when there are none, and print what they came to; True when all passed.
 
     Raises SettingsError for a name that is no drill's, what the pre-flight finds wrong (an interpreter without torch),
-    and InternalError when even an undisturbed run fails.
+    InternalError when even an undisturbed run fails, and StoppedError on SIGTERM and when its terminal is closed. In
+    each case, on Ctrl-C too, its runs are ended and what they made is removed.
     """
     if unknown := [name for name in names if name not in DRILLS]:
         raise SettingsError(
@@ -29,7 +32,9 @@ def run_drills(settings: Settings, names: Sequence[str], *, as_json: bool) -> bo
             do="choose from: " + ", ".join(DRILLS),
         )
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="podsquad-drill-") as scratch:
+    # Its runs are in sessions of their own: no signal reaches them but through it.
+    stops = stop_explained(signal.SIGTERM, signal.SIGHUP, do="run the same again: what it had made is removed")
+    with stops, tempfile.TemporaryDirectory(prefix="podsquad-drill-") as scratch:
         with Deployment(settings, Path(scratch)) as place:
             if problem := first_failure(run_checks(place.settings(), publish=False)):
                 raise problem

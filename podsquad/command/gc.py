@@ -43,6 +43,9 @@ def _show(store: Path, gone: list[Garbage], num_busy: int, dry_run: bool) -> Non
         ]  # fmt: skip
         print_table(("what", "path", "size", "age"), rows, right=("size", "age"))
         print()
+    for each in gone:
+        if each.leads_to:
+            print(f"{each.path.relative_to(store)} is a link; what it leads to stays: {each.leads_to}")
     total = sum(each.num_bytes for each in gone) / 2**20
     print(f"{'would remove' if dry_run else 'removed'} {len(gone)}, {total:,.1f} MiB, of {store}")
     if num_busy:

@@ -48,7 +48,7 @@ def run_retraining(
     if failure := first_failure(run_checks(settings, publish=publish, block_is_read=False)):
         raise failure
     started = time.monotonic()
-    with told_on_terminal(), sigterm_explained():
+    with told_on_terminal(), stop_explained(signal.SIGTERM):
         logging.getLogger("podsquad.run").info("starts with the profile %s", settings.profile)
         prepare_prefect(os.environ)
         report = run_flow(
@@ -100,32 +100,38 @@ def _running_server(record: Path) -> str | None:
     return str(found[1].get("api_url") or "") or None if found and found[0].is_alive() else None
 
 
-class _Terminated(BaseException):
-    """SIGTERM came. No Exception: nothing on the way up may take it for a failure of its own."""
+class _Stopped(BaseException):
+    """A signal came. No Exception: nothing on the way up may take it for a failure of its own."""
 
 
 @contextmanager
-def sigterm_explained() -> Iterator[None]:
-    """Let SIGTERM end the block with StoppedError.
+def stop_explained(*numbers: signal.Signals, do: str = "run the same again: it goes on from there") -> Iterator[None]:
+    """Let these signals end the block with StoppedError; ``do`` is its way out.
 
-    Prefect handles the signal while a flow runs, and then sends it to the process again for whoever had it before: with
-    the default handler that would kill this process, and leave the temporary server behind.
+    Those that come after the first are ignored, so that the block's ends come to theirs; and so is what was ignored
+    before (nohup). Prefect handles SIGTERM while a flow runs, and then sends it to the process again for whoever had it
+    before: with the default handler that would kill this process, and leave the temporary server behind.
     """
+    before = {each: handler for each in numbers if (handler := signal.getsignal(each)) != signal.SIG_IGN}
 
-    def terminate(number: int, frame: object) -> None:
-        raise _Terminated
+    def stop(number: int, frame: object) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped(signal.Signals(number).name)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    for each in before:
+        signal.signal(each, stop)
     try:
         yield
-    except _Terminated:
+    except _Stopped as stopped:
         raise StoppedError(
-            "stopped by SIGTERM",
-            why="a person, a scheduler or the end of the machine asked for it",
-            do="run the same again: it goes on from there",
+            f"stopped by {stopped}",
+            why="a person, a scheduler, a terminal that was closed or the end of the machine asked for it",
+            do=do,
         ) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _print_report(report: Mapping[str, Any]) -> None:

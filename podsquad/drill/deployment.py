@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from podsquad.stages.run import stage_ingredients
 from podsquad.store.artifacts import Store
 from podsquad.store.builds import STAGING, WORK
 from podsquad.store.keys import key_of
+from podsquad.store.removal import remove
 
 CHECKPOINT_STEPS = 10
 OWNER = "podsquad-drill"  # of the repositories on a drill's own Hub: nobody else's error names it
@@ -189,7 +189,7 @@ class Deployment:
     def forget(self, stage: StageName) -> None:
         """Take the drill's own artifact of a stage away, so that the next run makes it again."""
         key = self.keys()[stage]
-        shutil.rmtree(self.store / stage / key, ignore_errors=True)
+        remove(self.store / stage / key, ignore_errors=True)
 
     def _changed(self, changes: Mapping[str, str]) -> dict[str, str]:
         named = {name.replace("__", "."): value for name, value in changes.items()}
@@ -199,10 +199,7 @@ class Deployment:
 
     def _clear(self) -> None:
         for path in self._own_paths():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path, ignore_errors=True)
 
     def _own_paths(self) -> Iterator[Path]:
         """Yield everything in the store that bears a key of the drill's, or tells of a repository of its own."""

@@ -29,7 +29,6 @@ from podsquad.publishing.folder_files import (
     damaged,
     listing_in,
     receipt_in,
-    remove,
     remove_leftovers,
     wrong_files,
 )
@@ -50,6 +49,7 @@ from podsquad.publishing.target import (
 )
 from podsquad.publishing.version_files import model_of
 from podsquad.store.durable import TEMPORARY_PREFIX, canonical_json, flush_folder, move_folder, write_bytes
+from podsquad.store.removal import remove
 
 CURRENT = "current"
 VERSIONS = "versions"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from podsquad.publishing.listing import FILES_FILE, Listing, read_digest
 from podsquad.publishing.receipt import RECEIPT_FILE
 from podsquad.store.contents import FileDigest
 from podsquad.store.durable import TEMPORARY_PREFIX, copy_bytes, parse_json
+from podsquad.store.removal import remove
 
 
 def copy_file(source: Path, target: Path) -> FileDigest:
@@ -60,14 +60,6 @@ def remove_leftovers(home: Path) -> None:
     for entry in home.iterdir():
         if entry.name.startswith(TEMPORARY_PREFIX):
             remove(entry)
-
-
-def remove(entry: Path) -> None:
-    """Remove a folder with all that it holds, a link or a file, or nothing where there is nothing."""
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink(missing_ok=True)
 
 
 def damaged(version: Path, wrong: list[str]) -> StoreError:

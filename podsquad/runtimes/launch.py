@@ -8,7 +8,6 @@ a Ctrl-C or a cancellation by Prefect among them, sends SIGTERM, waits for the c
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -22,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from podsquad.errors import (
+    NO_ROOM,
     TOKEN_VARIABLES,
     InternalError,
     PodsquadError,
     SettingsError,
     TemporaryError,
     error_named,
+    from_os_error,
     hide_secrets,
 )
 from podsquad.runtimes.job import FIGURES, Job
@@ -66,12 +67,14 @@ def run_job(
 
     Raises the error that the child named; TemporaryError when it was killed by a signal, sent no event for
     ``hang_seconds`` (it is then stopped), or the host had no room for it; InternalError when it broke the protocol;
-    SettingsError when ``python`` cannot be started.
+    SettingsError when ``python`` cannot be started. Raises OSError as the system does when ``job.work`` cannot be
+    written.
     """
     work = Path(job.work)
     job_file, stderr_file = work / f"{job.verb}.job.json", work / f"{job.verb}.stderr.log"
     job.write(job_file)
     command = [*launcher, str(python or sys.executable), "-m", f"podsquad.runtimes.{runtime}", str(job_file)]
+    environment = _environment(work, job.verb)
     with stderr_file.open("wb") as stderr:
         try:
             child = subprocess.Popen(
@@ -82,15 +85,11 @@ def run_job(
                 bufsize=0,
                 start_new_session=True,
                 pass_fds=inherited,
-                env=_environment(work, job.verb),
+                env=environment,
             )
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.ENOMEM):
-                raise TemporaryError(
-                    f"cannot start the runtime {runtime} with {command[0]}: {error.strerror or error}",
-                    why="the host has no room for another process: its memory or a limit on processes is used up",
-                    do="run the same again when less runs on it",
-                ) from error
+            if error.errno in NO_ROOM:
+                raise from_os_error(error, f"starting the runtime {runtime} with {command[0]}") from error
             raise SettingsError(
                 f"cannot start the runtime {runtime} with {command[0]}: {error.strerror or error}",
                 why="there is no such program, or it may not be executed",

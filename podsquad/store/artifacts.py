@@ -1,10 +1,10 @@
 """The store: immutable, verified artifacts, each in the folder of its stage and key.
 
-    <store>/<stage>/<key>/                    the artifact: its files and manifest.json, written last
-    <store>/<stage>/.staging/<key>.<token>/   a build that is under way
-    <store>/<stage>/.work/<key>.<token>/      what survives a failed build (checkpoints); removed when it is done
-    <store>/<stage>/.damaged/<key>-<n>/       what failed its verification, for people to look at
-    <store>/<stage>/.leases/<key>.<token>     one writer per key (lease.py)
+    <store>/<stage>/<key>/                          the artifact: its files and manifest.json, written last
+    <store>/<stage>/.staging/<key>.<token>-<any>/   a build that is under way
+    <store>/<stage>/.work/<key>.<token>-<any>/      what survives a failed build (checkpoints); removed when it is done
+    <store>/<stage>/.damaged/<key>-<n>/             what failed its verification, for people to look at
+    <store>/<stage>/.leases/<key>.<token>           one writer per key (lease.py)
 
 An artifact appears by one rename. Its digest is the hash of its files' names and SHA-256; ``record/`` (times, the
 machine) and ``programs/`` (compiled code) are verified too but left out of the digest: they may differ between two
@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from podsquad.store.contents import digest_file, is_plain_name, list_files
 from podsquad.store.durable import canonical_json, move_folder, parse_json, write_json
 from podsquad.store.keys import Ingredients, key_of
 from podsquad.store.lease import EXPIRE_SECONDS, Lease, leased
+from podsquad.store.removal import remove
 
 MANIFEST_FILE = "manifest.json"
 MANIFEST_FORMAT = 1
@@ -147,12 +147,12 @@ class Store:
                 write_json(output / MANIFEST_FILE, _make_manifest(output, ingredients))
                 move_folder(output, home / key, replaced)  # a stale one makes room
             except BaseException:
-                shutil.rmtree(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
+                remove(output, ignore_errors=True)  # on a full disk above all, nothing useless may stay
                 with contextlib.suppress(OSError):
                     work.rmdir()  # nothing was left for the next attempt
                 raise
-            shutil.rmtree(replaced, ignore_errors=True)
-            shutil.rmtree(work, ignore_errors=True)
+            remove(replaced, ignore_errors=True)
+            remove(work, ignore_errors=True)
             built = _verify(home / key, stage, key).artifact
         if built is None:
             raise InternalError(
@@ -197,7 +197,8 @@ def _loss_told(stage: str, key: str, home: Path, lease: Lease) -> Iterator[None]
             raise
         raise LeaseLostError(
             f"another run took over the building of {stage} {key}",
-            why="this one gave no sign of life for longer than store.lease_seconds: it was stopped, or its machine was",
+            why="this one gave no sign of life for longer than store.lease_seconds (it was stopped, or its machine "
+            "was), or the store was removed under it",
             do="nothing: the other run builds it; run the same again to go on from what that one made",
         ) from error
 

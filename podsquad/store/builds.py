@@ -1,4 +1,4 @@
-"""The folders in which an artifact is built: they carry the token of the lease under which they were made.
+"""The folders in which an artifact is built: their names end in the suffix of the lease under which they were made.
 
 A writer may stand still anywhere here and wake when another one has taken its place. So it moves or removes only what
 it saw before it last found its lease held, which cannot be the other's, and looks at its lease again when its own
@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
+import re
 import uuid
 from pathlib import Path
 
 from podsquad.store.durable import TEMPORARY_PREFIX
 from podsquad.store.lease import Lease
+from podsquad.store.removal import remove
 
 LEASES, STAGING, WORK, DAMAGED = ".leases", ".staging", ".work", ".damaged"  # beside a stage's artifacts
 _REPLACED = ".replaced"
@@ -23,13 +24,13 @@ REFRESH_MARK = ".refresh"  # in a refresh's work folder: the inode of what it bu
 
 
 def take_over(home: Path, key: str, lease: Lease, *, is_refresh: bool) -> tuple[Path, Path]:
-    """Return the folders to build in, which carry the lease's token; those of former writers are gone then.
+    """Return the folders to build in, which are this lease's alone; those of former writers are gone then.
 
     So whatever a former writer still writes, it writes nowhere. The newest work folder becomes this one's; a refresh's
     only if it is of a refresh that did not come to its end. Raises FileNotFoundError, and has done nothing to a
     successor, when the lease is not held any more.
     """
-    output, work = (home / kind / f"{key}.{lease.token}" for kind in (STAGING, WORK))
+    output, work = (home / kind / f"{key}.{lease.suffix}" for kind in (STAGING, WORK))
     for kind in (output.parent, work.parent):
         kind.mkdir(exist_ok=True)
     former = unfinished_refresh(home, key) if is_refresh else _newest_work(home, key)
@@ -92,13 +93,14 @@ def remove_builds(home: Path, key: str, lease: Lease, but: Path | None = None) -
         with contextlib.suppress(FileNotFoundError):  # as above
             leftover.rename(home / STAGING / f"{TEMPORARY_PREFIX}{key}.{uuid.uuid4().hex}")
     for doomed in (home / STAGING).glob(f"{TEMPORARY_PREFIX}{key}.*"):
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove(doomed, ignore_errors=True)
 
 
 def _of_key(folder: Path, key: str) -> list[Path]:
     """Return the folders of a key, of the lowest token first."""
-    found = {path: path.name.removeprefix(f"{key}.").removesuffix(_REPLACED) for path in folder.glob(f"{key}.*")}
-    return sorted((path for path, token in found.items() if token.isdigit()), key=lambda path: int(found[path]))
+    name = re.compile(re.escape(key) + r"\.(\d+)\b.*")
+    found = {path: match for path in folder.glob(f"{key}.*") if (match := name.fullmatch(path.name))}
+    return sorted(found, key=lambda path: int(found[path][1]))
 
 
 def replaced_by(output: Path) -> Path:

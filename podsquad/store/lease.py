@@ -11,6 +11,8 @@ no harm.
 
 The token is the fence. A writer builds in folders that carry its token, and its successor moves or removes them
 before it begins: what the former one still writes, should it wake, finds no folder and fails (store/artifacts.py).
+Tokens begin again at 1 where the store, or these files, are removed under a writer that lives. So the folders carry a
+part that no other writer's have, too, and a lease is held only while the file at its name is the one that was made.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ LOOK_SECONDS = 0.2  # how often a waiter looks again
 _RENEWALS_PER_EXPIRY = 6
 # File systems without flock answer so: there only the renewals tell who lives.
 _NO_FLOCK = (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS)
+_GONE = (errno.ENOENT, errno.ESTALE)  # ESTALE: another host removed an open file of a network file system
 
 
 class Lease:
@@ -45,16 +48,30 @@ class Lease:
     def __init__(self, path: Path, token: int, handle: int) -> None:
         self.token = token
         self.handle = handle
+        self.suffix = f"{token}-{uuid.uuid4().hex[:8]}"
+        """What the names of the folders that are built under it end in."""
         self._path = path
 
     def is_held(self) -> bool:
-        """Tell whether nobody has taken it over."""
-        return _newest(self._path.parent, self._path.name.rpartition(".")[0]) == self.token
+        """Tell whether nobody has taken it over, or has removed it."""
+        folder, name = self._path.parent, self._path.name.rpartition(".")[0]
+        try:
+            is_newest = _newest(folder, name) == self.token
+            return is_newest and os.path.samestat(os.fstat(self.handle), os.stat(self._path))
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return False
 
     def renew(self) -> None:
-        """Show that this writer lives."""
-        with contextlib.suppress(FileNotFoundError):  # the next writer has removed it
-            os.utime(self._path)
+        """Show that this writer lives. By the handle: another's file may stand at its name by now."""
+        os.utime(self.handle)
+
+    def release(self) -> None:
+        """End it. Its file's time, which becomes 0, says so where no lock does."""
+        with contextlib.suppress(OSError):  # a store that is away: who comes next waits
+            os.utime(self.handle, (0, 0))
+        os.close(self.handle)
 
 
 @contextmanager
@@ -86,7 +103,7 @@ def leased(
     finally:
         has_ended.set()
         renewal.join()
-        os.close(lease.handle)
+        lease.release()
 
 
 @contextmanager
@@ -104,7 +121,7 @@ def leased_if_free(folder: Path, name: str) -> Iterator[Lease | None]:
         yield lease
     finally:
         if lease:
-            os.close(lease.handle)
+            lease.release()
 
 
 def _acquire(folder: Path, name: str, log: Callable[[str], None], expire_seconds: float, look_seconds: float) -> Lease:
@@ -143,7 +160,10 @@ def _newest(folder: Path, name: str) -> int:
 
 
 def _state(path: Path) -> int:
-    """Return the time of a token's last renewal, in ns, while its maker or who works for it lives; 0 if none does."""
+    """Return the time of a token's last renewal, in ns, while its maker or who works for it lives; 0 if none does.
+
+    Without locks it counts as alive until it is released.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -152,7 +172,7 @@ def _state(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return 0
     except BlockingIOError:
-        return os.fstat(handle).st_mtime_ns
+        return os.fstat(handle).st_mtime_ns or 1  # released, but who works for it has not ended
     except OSError as error:
         if error.errno not in _NO_FLOCK:
             raise

@@ -2,13 +2,13 @@
 
 Kept are the newest artifacts of each stage, what the caller protects (the champion), and all that these were made of,
 by the digests of inputs in their manifests. Nothing is removed whose key is being built: removal takes the key's lease.
+Of a link, as one that was moved to another disk leaves behind, the link alone goes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from podsquad.store.artifacts import MANIFEST_FILE
 from podsquad.store.builds import DAMAGED, LEASES, STAGING, WORK
 from podsquad.store.durable import TEMPORARY_PREFIX, parse_json
 from podsquad.store.lease import leased_if_free
+from podsquad.store.removal import remove
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Garbage:
     key: str
     num_bytes: int
     age_seconds: float
+    leads_to: str
+    """Where it is a link: what it leads to, which stays; else empty."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def find_garbage(
         made = {home: list(_artifacts(home)) for home in homes}
         kept = _kept(made, keep, is_protected)
         found = [
-            Garbage(each.path, "artifact", each.path.name, _size(each.path), now - each.time)
+            Garbage(each.path, "artifact", each.path.name, _size(each.path), now - each.time, _leads_to(each.path))
             for artifacts in made.values()
             for each in artifacts
             if each.path not in kept
@@ -78,7 +81,7 @@ def remove_garbage(garbage: Garbage) -> bool:
             (home / STAGING).mkdir(exist_ok=True)
             doomed = home / STAGING / f"{TEMPORARY_PREFIX}{garbage.key}.{uuid.uuid4().hex}"
             garbage.path.rename(doomed)
-            shutil.rmtree(doomed)
+            remove(doomed)
     except OSError as error:
         raise from_os_error(error, f"removing {garbage.path}") from error
     return True
@@ -116,7 +119,7 @@ def _leftovers(home: Path, now: float) -> Iterator[Garbage]:
                 key = name.rpartition("-")[0] if kind == "damaged" else name.partition(".")[0]
                 with contextlib.suppress(FileNotFoundError):  # a build that goes on moves and removes here
                     age = now - _newest_change(path)
-                    yield Garbage(path, kind, key, _size(path), age)  # type: ignore[arg-type]
+                    yield Garbage(path, kind, key, _size(path), age, _leads_to(path))  # type: ignore[arg-type]
 
 
 def _newest_change(folder: Path) -> float:
@@ -124,5 +127,11 @@ def _newest_change(folder: Path) -> float:
     return max(folder.stat().st_ctime, *(os.lstat(path).st_mtime for path in [folder, *folder.rglob("*")]))
 
 
+def _leads_to(path: Path) -> str:
+    return str(path.resolve()) if path.is_symlink() else ""
+
+
 def _size(folder: Path) -> int:
+    if folder.is_symlink():
+        return folder.lstat().st_size
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

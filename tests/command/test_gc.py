@@ -103,6 +103,24 @@ def test_what_is_being_built_is_left_and_told(
     assert (home / old).is_dir()
 
 
+def test_an_artifact_that_was_moved_and_linked_keeps_nothing_from_going(
+    settings: Settings, fake_stages: FakeStages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_stages.stale = "another one is published"
+    artifacts = (settings.store.path / "compile").glob("[!.]*")
+    old = min(artifacts, key=lambda path: (path / "manifest.json").stat().st_mtime)
+    moved = settings.store.path.with_name("other-disk")
+    old.rename(moved)
+    old.symlink_to(moved)
+    for num in (6, 0):
+        collect(settings, keep=1, days=30, dry_run=False, as_json=False)
+        told = capsys.readouterr().out
+        assert f"removed {num}, " in told
+        assert (f"is a link; what it leads to stays: {moved}" in told) == bool(num)
+    assert (moved / "manifest.json").is_file()
+    assert list(settings.store.path.glob("*/.staging/*")) == []
+
+
 def test_nothing_to_remove_is_said(fake_stages: FakeStages, capsys: pytest.CaptureFixture[str]) -> None:
     collect(fake_stages.settings(), keep=1, days=30, dry_run=False, as_json=False)
     assert capsys.readouterr().out.startswith("removed 0, 0.0 MiB, of ")

@@ -7,15 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podsquad.command.run import prepare_prefect, program
+from podsquad.command.run import prepare_prefect, program, stop_explained
 from podsquad.config.section import STAGE_NAMES
-from podsquad.errors import StoreError
+from podsquad.errors import StoppedError, StoreError
 from podsquad.processes import ProcessRecord, write_record
 from tests.flows.night import CHILD_VARIABLE
 from tests.runtimes.programs import OBEDIENT, RAW, make_interpreter
@@ -92,6 +93,37 @@ def test_a_signal_lets_the_child_save_and_the_next_run_goes_on(
     assert (report["exact_match"], report["f1"]) == (75.0, 87.5)
     assert Path(report["publication"]).is_dir()
     assert "train is done" in err
+
+
+@pytest.fixture
+def hangup() -> Iterator[Callable[[Any], object]]:
+    """Set what SIGHUP does; whoever runs the tests may have it ignored (nohup)."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_what_a_stop_ends_comes_to_its_end_though_it_is_asked_for_again(hangup: Callable[[Any], object]) -> None:
+    hangup(signal.SIG_DFL)
+    handler = signal.getsignal(signal.SIGTERM)
+    ended: list[str] = []
+    with pytest.raises(StoppedError, match=r"^stopped by SIGHUP\n") as caught:  # noqa: PT012
+        with stop_explained(signal.SIGTERM, signal.SIGHUP, do="run it again"):
+            try:
+                os.kill(os.getpid(), signal.SIGHUP)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                ended.append("whole")
+    assert ended == ["whole"]
+    assert caught.value.do == "run it again"
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+def test_a_signal_that_was_ignored_before_stays_ignored(hangup: Callable[[Any], object]) -> None:
+    hangup(signal.SIG_IGN)
+    with stop_explained(signal.SIGTERM, signal.SIGHUP):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_a_failing_stage_ends_with_its_exit_code_and_a_short_message(command: Command) -> None:

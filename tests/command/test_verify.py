@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from podsquad.cli import main
+from tests.faults.disks import read_only
 from tests.publishing.conftest import hub_client, place
 from tests.publishing.hub_place import TOKEN, Place
 from tests.publishing.receipts import make_artifacts
@@ -77,6 +80,27 @@ def test_what_cannot_be_looked_at_is_told_in_words(
     assert call(*arguments) == exit_code
     err = capsys.readouterr().err
     assert said in err
+    assert "Traceback" not in err
+
+
+def test_no_place_for_temporary_files_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where TMPDIR leads
+    with read_only(tmp_path):
+        assert call(tmp_path) == 73
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: cannot use {tmp_path}/podsquad-verify-")
+    assert "TMPDIR=FOLDER" in err
+    assert "Traceback" not in err
+
+    def no_space(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    monkeypatch.setattr(tempfile, "mkdtemp", no_space)
+    assert call(tmp_path) == 74
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: no space left for {tmp_path} while ")
     assert "Traceback" not in err
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -19,11 +23,19 @@ from podsquad.config.settings import Settings
 from podsquad.drill.deployment import Deployment
 from podsquad.drill.scenarios import DRILLS, Drill, Outcome, kill, truncate_checkpoint
 from podsquad.errors import SettingsError
+from podsquad.processes import ProcessRecord, children_of
 from podsquad.stages.libraries import ABSENT
 from tests.faults.telling import CANARY, files_with_token
 
 ROOT = Path(__file__).resolve().parents[2]
 SABOTEUR = Path(__file__).parent / "saboteur"
+# The command, as it is where nobody ignores SIGHUP: who runs the tests may (nohup).
+HEEDING_HANGUPS = """
+import signal
+from podsquad.cli import main
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+main()
+"""
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -130,6 +142,48 @@ def test_every_drill_passes_a_sabotaged_one_fails_and_nothing_stays(
     assert "Traceback" not in captured.err
     assert CANARY not in captured.out + captured.err
     assert listing(store) == before
+
+
+@pytest.mark.parametrize(
+    ("number", "is_stopped", "exit_code"),
+    [(signal.SIGTERM, False, 75), (signal.SIGHUP, True, 75), (signal.SIGINT, True, 130)],
+    ids=["SIGTERM", "its-terminal-is-closed", "Ctrl-C"],
+)
+def test_a_drill_that_is_stopped_ends_its_run_and_removes_what_that_made(
+    number: signal.Signals, is_stopped: bool, exit_code: int, tmp_path: Path, prefect_server: str
+) -> None:
+    """Also a run that stands still, as in stale-lease."""
+    store = a_user_s_store(tmp_path)
+    before = listing(store)
+    drill = subprocess.Popen(
+        [sys.executable, "-c", HEEDING_HANGUPS, "drill", "kill", f"--set=store.path={store}"],
+        cwd=tmp_path,
+        env={**os.environ, "PREFECT_API_URL": prefect_server, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    runs: list[ProcessRecord] = []
+    try:
+        while not list(store.glob("download/*/manifest.json")):
+            assert drill.poll() is None, drill.communicate()[1]
+            time.sleep(0.02)
+        runs = [ProcessRecord.of(pid) for pid in children_of(drill.pid)]
+        assert runs
+        if is_stopped:
+            for run in runs:
+                os.kill(run.pid, signal.SIGSTOP)
+        drill.send_signal(number)
+        told = drill.communicate(timeout=60)[1]
+        assert drill.returncode == exit_code, told
+        assert "Traceback" not in told
+        assert not any(run.is_alive() for run in runs)
+        assert listing(store) == before
+    finally:
+        drill.kill()
+        drill.communicate()
+        for run in runs:
+            if run.is_alive():
+                os.kill(run.pid, signal.SIGKILL)
 
 
 @pytest.fixture

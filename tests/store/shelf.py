@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,12 @@ class Shelf:
         return self.home / KEY
 
     def visible(self) -> list[str]:
-        """Return what lies below the stage's folder but leases: relative names of files and empty folders."""
+        """Return what lies below the stage's folder but leases: relative names of files and empty folders.
+
+        Folders of builds without what no two writers' have in common.
+        """
         return sorted(
-            path.relative_to(self.home).as_posix()
+            re.sub(r"(\.\d+)-[0-9a-f]{8}\b", r"\1", path.relative_to(self.home).as_posix())
             for path in self.home.rglob("*")
             if ".leases" not in path.parts and (path.is_file() or not any(path.iterdir()))
         )

@@ -129,7 +129,7 @@ def test_what_a_refresh_left_that_was_done_is_removed(
         shelf.ensure(why_stale=stale, is_refresh=True)
     (shelf.store.root / "another").mkdir()  # takes the inode that has just become free
     shelf.builder.fail = None
-    monkeypatch.setattr(artifacts.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(artifacts, "remove", lambda *_, **__: None)
     shelf.ensure(why_stale=stale, is_refresh=True)
     monkeypatch.undo()
     left = sorted(path.name for path in (shelf.home / ".work").glob("*/*"))
@@ -137,6 +137,22 @@ def test_what_a_refresh_left_that_was_done_is_removed(
     shelf.ensure(why_stale=stale if is_refresh else never_stale, is_refresh=is_refresh)
     assert shelf.builder.work_seen[3:] == ([[".refresh"]] if is_refresh else [])
     assert list((shelf.home / ".work").iterdir()) == []
+
+
+def test_what_was_moved_and_linked_makes_room_too(shelf: Shelf, tmp_path: Path) -> None:
+    """A stale artifact and a work folder, both on another disk, and a link that a kill left of another's removal."""
+    shelf.ensure()
+    work, left = shelf.home / ".work" / f"{KEY}.1", shelf.home / ".staging" / f".tmp-{KEY}.0f"
+    moved = [tmp_path / "artifact", tmp_path / "work"]
+    shelf.path.rename(moved[0])
+    moved[1].mkdir()
+    for link, target in ((shelf.path, moved[0]), (work, moved[1]), (left, moved[1])):
+        link.symlink_to(target)
+    built, was_there = shelf.ensure(why_stale=stale)
+    assert not was_there
+    assert not shelf.path.is_symlink()
+    assert [path for kind in (".staging", ".work") for path in (shelf.home / kind).iterdir()] == []
+    assert [sorted(os.listdir(each)) for each in moved] == [sorted(os.listdir(built.path)), ["step-2"]]
 
 
 def test_a_failed_replacement_keeps_the_old_artifact(shelf: Shelf) -> None:

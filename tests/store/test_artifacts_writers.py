@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,5 +212,47 @@ def test_a_writer_that_makes_its_folders_again_changes_nothing(shelf: Shelf, mon
 
     with pytest.raises(LeaseLostError):
         shelf.store.ensure(ingredients(), build, log=shelf.lines.append)
+    assert (shelf.path / "model" / "weights").read_text() == "fast"
+    assert list((shelf.home / ".staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("then", ["fails", "writes", "makes-its-folders-again"])
+@pytest.mark.parametrize("removed", ["store", ".leases"])
+def test_a_writer_under_whom_the_store_is_removed_changes_nothing_of_the_next_one(
+    removed: str, then: str, shelf: Shelf
+) -> None:
+    """Somebody took it for stuck and began anew; tokens, too, begin anew."""
+    fast = Builder("fast")
+    builds, may_end = threading.Event(), threading.Event()
+    folders: list[Path] = []
+
+    def build_fast(output: Path, work: Path, handle: int) -> None:
+        folders.extend((output, work))
+        builds.set()
+        assert may_end.wait(60)
+        fast(output, work, handle)  # it looks whether the output is empty
+
+    def build_slow(output: Path, work: Path, handle: int) -> None:
+        (work / "checkpoint").write_text("")
+        shutil.rmtree(shelf.store.root if removed == "store" else shelf.home / removed)
+        others.append(pool.submit(shelf.store.ensure, ingredients(), build_fast, log=print))
+        assert builds.wait(60)
+        if then == "fails":
+            raise ValueError("no")
+        (output / "model").mkdir(parents=then != "writes")
+        (output / "model" / "weights").write_text("slow")
+
+    others: list[Future[tuple[Artifact, bool]]] = []
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            with pytest.raises(LeaseLostError):
+                shelf.store.ensure(ingredients(), build_slow, log=shelf.lines.append)
+            assert all(folder.is_dir() for folder in folders)
+        finally:
+            may_end.set()
+        built, was_there = others[0].result(60)
+    assert not was_there
+    assert fast.work_seen == [[] if removed == "store" else ["checkpoint"]]
+    assert shelf.store.look_up("train", KEY).artifact == built
     assert (shelf.path / "model" / "weights").read_text() == "fast"
     assert list((shelf.home / ".staging").iterdir()) == []

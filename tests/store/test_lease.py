@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podsquad.store import lease as lease_module
-from podsquad.store.lease import Lease, leased
+from podsquad.store.lease import Lease, leased, leased_if_free
 
 HOLDER = """
 import sys
@@ -146,17 +148,67 @@ def test_a_clock_that_jumps_back_takes_nothing_from_its_holder(tmp_path: Path) -
     assert tokens(tmp_path) == ["key.2"]
 
 
-def test_without_flock_the_renewals_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_flock(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(handle: int, operation: int) -> None:
         raise OSError(errno.ENOTSUP, "not here")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with leased(tmp_path, "key", log=print):
-        pass
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_without_flock_the_renewals_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "_RENEWALS_PER_EXPIRY", 1e-6)  # as if it were killed: it never renews
     told: list[str] = []
-    with leased(tmp_path, "key", log=told.append, expire_seconds=0.05, look_seconds=0.01) as lease:
-        assert lease.token == 2
+    with leased(tmp_path, "key", log=print):
+        with leased_if_free(tmp_path, "key") as none:
+            assert none is None
+        with leased(tmp_path, "key", log=told.append, expire_seconds=0.05, look_seconds=0.01) as lease:
+            assert lease.token == 2
     assert len(told) == 2
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_without_flock_too_what_came_to_its_end_is_free_at_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    for _ in range(2):
+        with leased(tmp_path, "key", log=told.append, expire_seconds=3600):
+            pass
+        with leased_if_free(tmp_path, "key") as lease:
+            assert lease
+    assert told == []
+    assert tokens(tmp_path) == ["key.4"]
+
+
+def test_a_lease_whose_file_another_host_removed_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")  # as NFS does
+
+    with leased(tmp_path, "key", log=print) as lease, monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", refuse)
+        assert not lease.is_held()
+
+
+@pytest.mark.usefixtures("without_flock")
+def test_a_writer_whose_lease_was_removed_holds_renews_and_ends_nothing_of_the_next(tmp_path: Path) -> None:
+    """Tokens begin again with it: both files have one name."""
+    folder = tmp_path / "leases"
+    with ExitStack() as first_ends, ExitStack() as second_ends:
+        first = first_ends.enter_context(leased(folder, "key", log=print))
+        shutil.rmtree(folder)
+        assert not first.is_held()
+        second = second_ends.enter_context(leased(folder, "key", log=print, expire_seconds=3600))
+        assert (first.token, second.token) == (1, 1)
+        assert first.suffix != second.suffix
+        assert not first.is_held()
+        assert second.is_held()
+        os.utime(folder / "key.1", ns=(5, 5))
+        first.renew()
+        first_ends.close()
+        assert (folder / "key.1").stat().st_mtime_ns == 5
+        assert second.is_held()
+        with leased_if_free(folder, "key") as none:
+            assert none is None
 
 
 def test_of_many_who_come_at_once_one_at_a_time_has_it(tmp_path: Path) -> None:

@@ -98,6 +98,23 @@ def test_what_was_set_aside_and_what_a_kill_left_goes_with_age(
     assert young == []
 
 
+def test_of_a_link_the_link_goes_and_what_it_leads_to_stays(shelves: Shelves, tmp_path: Path) -> None:
+    """An artifact that was moved to another disk, and what a kill left of the removal of another."""
+    old, new = shelves.make(90), shelves.make(1)
+    moved, left = tmp_path.with_name("other-disk"), new.parent / ".staging/.tmp-cc.0f"
+    old.rename(moved)
+    old.symlink_to(moved)
+    left.symlink_to(moved)
+    found = find_garbage(shelves.store.root, keep=1, older_than_seconds=-1e12, now=NOW, is_protected=lambda path: False)
+    assert {each.path for each in found} == {old, left}
+    assert {each.leads_to for each in found} == {str(moved)}
+    assert sum(each.num_bytes for each in found) == 2 * len(str(moved))
+    assert all(remove_garbage(each) for each in found)
+    assert sorted(path.name for path in new.parent.iterdir()) == sorted([new.name, ".leases", ".staging", ".work"])
+    assert list((new.parent / ".staging").iterdir()) == []
+    assert (moved / "file").read_text() == "90"
+
+
 def test_what_is_being_built_stays(shelves: Shelves) -> None:
     home = shelves.make(1).parent
     (home / ".work/dd.1").mkdir(parents=True)
