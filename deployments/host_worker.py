@@ -37,6 +37,7 @@ from deployments.home import CHECKOUT
 from deployments.parameters import refuse_former
 from deployments.sweep import UNFINISHED, end_tasks
 from podsquad.errors import SettingsError
+from tasks.server import why_away
 
 _LOOK_SECONDS = 0.5
 _logger = logging.getLogger("podsquad.worker")
@@ -192,12 +193,9 @@ async def unless_away(what: str, call: Callable[[], Awaitable[Any]]) -> Any:
     """
     try:
         return await call()
-    except httpx.TransportError as error:
-        reason = str(error) or type(error).__name__
-    except httpx.HTTPStatusError as error:
-        if error.response.status_code < 500:
+    except httpx.HTTPError as error:
+        if not (reason := why_away(error)):
             raise
-        reason = f"it answers {error.response.status_code}"
     _logger.warning("the server cannot be asked for %s (%s); trying again", what, reason)
     return None
 

@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 
-from podsquad.errors import InternalError, PodsquadError, from_os_error
+from podsquad.errors import InternalError, PodsquadError, from_os_error, hide_secrets
 from podsquad.views import View
 
 _logger = logging.getLogger("podsquad.prefect")
@@ -108,5 +108,6 @@ def _tried(act: Callable[[], Any]) -> Any:
     except PodsquadError as error:
         _logger.warning("a part of the run's page is left out: %s", error.what)
     except Exception as error:
-        _logger.warning("a part of the run's page is left out: %s: %s", type(error).__name__, error)
+        # An address in it may hold the password of Prefect's server.
+        _logger.warning("a part of the run's page is left out: %s: %s", type(error).__name__, hide_secrets(str(error)))
     return None

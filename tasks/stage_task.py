@@ -20,6 +20,7 @@ from podsquad.store.artifacts import Store
 from podsquad.store.keys import key_of
 from tasks.caching import StageKey
 from tasks.progress import PrefectProgress
+from tasks.records import StageRecords
 from tasks.reference import ArtifactReference
 
 RESULTS_FOLDER = ".prefect"  # inside the store, so that whoever has the store has the results
@@ -43,14 +44,17 @@ def configured(
 ) -> Task[..., ArtifactReference]:
     """Return the task with the retries, the timeout and the result storage that the settings ask for."""
     retry = settings.retry
-    return stage.with_options(
+    task = stage.with_options(
         retries=retry.retries,
         retry_delay_seconds=exponential_backoff(backoff_factor=retry.delay_seconds) if retry.retries else None,
         retry_jitter_factor=_JITTER,
         timeout_seconds=retry.stage_timeout_seconds,
-        result_storage=settings.store.path.absolute() / RESULTS_FOLDER,
         refresh_cache=stage.name in refresh,
     )
+    # Not among the options: those take a block only when the server has it, so that others find it there. Nobody else
+    # reads these records.
+    task.result_storage = StageRecords(basepath=str(settings.store.path.absolute() / RESULTS_FOLDER))
+    return task
 
 
 def run(

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class Relay:
-    """Pass connections on to ``address`` (a URL) while ``is_there``; else close them, and count."""
+    """Pass connections on to ``address`` (a URL) while ``is_there``; else answer what is said there, and count."""
 
     def __init__(self, address: str) -> None:
         target = urlsplit(address)
@@ -20,6 +20,7 @@ class Relay:
         self._lock = threading.Lock()
         self.is_there = True
         self.num_refused = 0
+        self._status = 0
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}{target.path}"
 
     def __enter__(self) -> Relay:
@@ -30,10 +31,10 @@ class Relay:
         self.go_away()
         self._listener.close()
 
-    def go_away(self) -> None:
-        """Cut what is open, and refuse what comes."""
+    def go_away(self, *, status: int = 0) -> None:
+        """Cut what is open, and refuse what comes: with that HTTP status, as a proxy does; 0: without a word."""
         with self._lock:
-            self.is_there = False
+            self.is_there, self._status = False, status
             for each in self._open:
                 with contextlib.suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
@@ -49,13 +50,21 @@ class Relay:
                 return
             if not self.is_there:
                 self.num_refused += 1
-                client.close()
+                threading.Thread(target=self._refuse, args=(client,), daemon=True).start()
                 continue
             server = socket.create_connection(self._target)
             with self._lock:
                 self._open |= {client, server}
             for pair in ((client, server), (server, client)):
                 threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _refuse(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if self._status:
+                client.sendall(f"HTTP/1.1 {self._status} No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):  # closed with something unread, the answer would be lost with it
+                    pass
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -79,18 +79,21 @@ def test_a_server_that_is_away_for_a_while_costs_nothing(tmp_path: Path, prefect
 
 
 @pytest.mark.timeout(900)
-def test_a_server_that_stays_away_is_named_and_what_was_made_is_reused(tmp_path: Path, prefect_server: str) -> None:
+@pytest.mark.parametrize(("status", "told_as"), [(0, ""), (500, "it answers 500")], ids=["silent", "500"])
+def test_a_server_that_stays_away_is_named_and_what_was_made_is_reused(
+    tmp_path: Path, prefect_server: str, status: int, told_as: str
+) -> None:
     with Relay(prefect_server) as relay:
         run = Run(tmp_path, relay.address, PREFECT_CLIENT_MAX_RETRIES="1")
         wait_for(run.ready.exists, run.process)
-        relay.go_away()
+        relay.go_away(status=status)
         run.go_on.touch()
         code, told, log = run.end()
     assert code == 75, log
     error = told["error"]
     assert isinstance(error, dict)
     assert error["kind"] == "TemporaryError"
-    assert "Prefect's server cannot be reached" in error["what"]
+    assert f"Prefect's server cannot be reached: {told_as}" in error["what"]
     assert error["why"]
     assert "run the same again" in error["do"]
     assert "Traceback" not in log

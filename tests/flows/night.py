@@ -212,7 +212,10 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: str) 
         def note(task: Any, run: Any, state: Any) -> None:
             made.states[task.name] = state.name
 
-        return configured(*arguments).with_options(on_completion=[note], on_failure=[note])
+        task = configured(*arguments)
+        task.on_completion(note)
+        task.on_failure(note)
+        return task
 
     monkeypatch.setattr(module, "configured", watched)
     return made

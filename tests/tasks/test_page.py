@@ -93,6 +93,15 @@ def test_a_view_that_cannot_be_made_is_left_out(caplog: pytest.LogCaptureFixture
     assert str(error) in caplog.text
 
 
+def test_the_password_of_a_server_that_refuses_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> list[View]:
+        raise ValueError("Client error '409 Conflict' for url 'http://ada:let-me-in@127.0.0.1:4200/api/artifacts/'")
+
+    page.show("demo", make)
+    assert "'409 Conflict' for url 'http://***@127.0.0.1:4200/api/artifacts/'" in caplog.text
+    assert "let-me-in" not in caplog.text
+
+
 def test_one_artifact_that_cannot_be_sent_leaves_the_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

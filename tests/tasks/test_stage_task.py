@@ -11,6 +11,7 @@ from prefect.task_engine import TaskRunTimeoutError
 
 from podsquad.errors import RETRY, InputMissingError, PodsquadError, TemporaryError, all_errors
 from podsquad.stages.run import stage_ingredients
+from tasks.records import StageRecords
 from tasks.stage_task import can_heal, configured, refreshed
 from tasks.train import train
 from tests.stages.fakes import FakeStages
@@ -25,7 +26,7 @@ def test_the_settings_say_how_a_task_is_retried_and_kept(fake_stages: FakeStages
     assert task.retry_delay_seconds == [10, 20, 40]
     assert task.retry_jitter_factor > 0
     assert task.timeout_seconds == 60
-    assert task.result_storage == settings.store.path / ".prefect"
+    assert task.result_storage == StageRecords(basepath=str(settings.store.path / ".prefect"))
     assert not task.refresh_cache
     assert task.cache_policy == train.cache_policy
     assert task.retry_condition_fn is can_heal
