@@ -309,7 +309,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:  # of a temporary folder, for one: a stage's are told by the stage
-        refused = from_os_error(error, "running this command", "TMPDIR=FOLDER (temporary files)")
+        refused = from_os_error(error, "running this command", "TMPDIR=FOLDER where it is a temporary one")
         refused.do += f"; {TRACEBACK_VARIABLE}=1 shows where in the code it was refused"
         refused.__cause__ = error
         _fail(refused, arguments)

@@ -124,7 +124,7 @@ class StoppedError(TemporaryError):
 
 
 class LeaseLostError(TemporaryError):
-    """Another run took over what this one was building, because this one gave no sign of life for too long."""
+    """The right to build is lost: another run took it over for want of a sign of life, or the store was removed."""
 
 
 def hide_secrets(text: str) -> str:
@@ -213,10 +213,9 @@ def from_os_error(error: OSError, doing: str, elsewhere: str = "--set store.path
         errno.EPERM: "this user may not write there",
         errno.EROFS: "the file system is mounted read-only",
         errno.ENOTDIR: "a part of that path is a file, not a folder",
-        # Without a name it is that of a temporary folder, and tells all that were tried.
-        errno.ENOENT: "it is not there, or was removed meanwhile"
-        if error.filename
-        else "none of these can be written to: full, read-only, or not there",
+        errno.ENOENT: "none of these can be written to: full, read-only, or not there"
+        if "temporary directory" in (error.strerror or "")  # tempfile's, which tells all that it tried
+        else "it is not there, or was removed meanwhile",
     }
     return StoreError(
         "cannot use {} while {}: {}".format(where, doing, error.strerror or error),

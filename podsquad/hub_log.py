@@ -27,5 +27,12 @@ def hide_secrets_of_hub_log() -> None:
 
 class _Hidden(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = hide_secrets(record.getMessage()), ()
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a mistake in the client's own call
+            message = str(record.msg)
+        if record.exc_info:
+            record.exc_text = hide_secrets(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        record.msg, record.args = hide_secrets(message), ()
         return True

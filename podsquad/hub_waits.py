@@ -20,7 +20,9 @@ from podsquad.hub_errors import is_passing
 from podsquad.hub_log import hide_secrets_of_hub_log
 
 ANSWER_SECONDS = 60.0  # without a single byte, at connecting, sending and receiving
-LONGEST_WAIT_SECONDS = 60.0  # that the Hub may ask for; a longer one ends the attempt
+# That the Hub may ask for; a longer one ends the attempt. Hugging Face counts requests in windows of five minutes
+# (https://huggingface.co/docs/hub/rate-limits).
+LONGEST_WAIT_SECONDS = 300.0
 # The first limit of a RateLimit (draft-ietf-httpapi-ratelimit-headers-09): "resolvers";r=0;t=55
 _LIMIT = re.compile(r'"\w+"\s*;\s*r\s*=\s*(?P<remaining>[0-9]{1,18})\s*;\s*t\s*=\s*(?P<seconds>[0-9]+)')
 _SECONDS = re.compile("[0-9]+")

@@ -100,6 +100,14 @@ def test_other_refusals_are_store_errors(number: int, why: str) -> None:
     assert "store.path" in error.do
 
 
+def test_what_is_not_there_is_so_without_its_name_too() -> None:
+    error = from_os_error(FileNotFoundError(errno.ENOENT, "No such file or directory"), "loading")
+    assert (error.what, error.why) == (
+        "cannot use the place while loading: No such file or directory",
+        "it is not there, or was removed meanwhile",
+    )
+
+
 def test_a_temporary_folder_that_is_nowhere_is_no_path_that_was_removed() -> None:
     error = from_os_error(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "working")
     assert "found in ['/tmp']" in error.what

@@ -85,11 +85,12 @@ def test_a_hub_that_asks_for_an_hour_is_not_waited_for(
     [
         ({"RateLimit": '"resolvers";r=0;t=6'}, 7.0),  # the client adds a second
         ({"RateLimit": '"resolvers";r=0;t=6', "Retry-After": "3600"}, 7.0),
+        ({"RateLimit": '"resolvers";r=0;t=300'}, 301.0),
         ({"RateLimit": '"resolvers";r=5;t=3600', "Retry-After": "6"}, 7.0),  # some are left: not the reason
         ({"Retry-After": format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)}, 1.0),
         ({}, 1.0),
     ],
-    ids=["RateLimit", "both", "RateLimit with some left", "a date", "nothing"],
+    ids=["RateLimit", "both", "the Hub's whole window", "RateLimit with some left", "a date", "nothing"],
 )
 def test_a_short_wait_is_waited_and_the_listing_comes(
     headers: dict[str, str], waited: float, hub: HubServer, bounded: list[float]

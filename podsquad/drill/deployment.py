@@ -108,6 +108,13 @@ class Deployment:
         return self
 
     def __exit__(self, *_: object) -> None:
+        try:
+            self._end()
+        except BaseException:  # a stop that is asked for meanwhile, which comes once (stop_explained)
+            self._end()
+            raise
+
+    def _end(self) -> None:
         for run in self._runs:
             if run.process.poll() is None:
                 run.send(signal.SIGKILL)

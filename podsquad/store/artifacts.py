@@ -189,17 +189,17 @@ class Store:
 
 @contextlib.contextmanager
 def _loss_told(stage: str, key: str, home: Path, lease: Lease) -> Iterator[None]:
-    """Name what fails here because another writer took over."""
+    """Name what fails here because the lease is lost."""
     try:
         yield
     except Exception as error:
         if not home.is_dir() or lease.is_held():
             raise
         raise LeaseLostError(
-            f"another run took over the building of {stage} {key}",
-            why="this one gave no sign of life for longer than store.lease_seconds (it was stopped, or its machine "
-            "was), or the store was removed under it",
-            do="nothing: the other run builds it; run the same again to go on from what that one made",
+            f"the right to build {stage} {key} is lost",
+            why="another run took it over, because this one gave no sign of life for longer than store.lease_seconds "
+            "(it was stopped, or its machine was); or the store was removed under it",
+            do="nothing where another run builds it; run the same again to go on from what is there",
         ) from error
 
 

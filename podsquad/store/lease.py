@@ -12,7 +12,7 @@ no harm.
 The token is the fence. A writer builds in folders that carry its token, and its successor moves or removes them
 before it begins: what the former one still writes, should it wake, finds no folder and fails (store/artifacts.py).
 Tokens begin again at 1 where the store, or these files, are removed under a writer that lives. So the folders carry a
-part that no other writer's have, too, and a lease is held only while the file at its name is the one that was made.
+part that no other writer's have, too, and a lease is held only while the file at its name tells that part.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from podsquad.store.durable import TEMPORARY_PREFIX, flush_folder, parse_json
+from podsquad.store.durable import TEMPORARY_PREFIX, flush_folder, parse_object
 
 EXPIRE_SECONDS = 60.0
 LOOK_SECONDS = 0.2  # how often a waiter looks again
@@ -45,19 +46,19 @@ _GONE = (errno.ENOENT, errno.ESTALE)  # ESTALE: another host removed an open fil
 class Lease:
     """The right to build what ``name`` stands for. ``handle`` is to be inherited by whoever works for this process."""
 
-    def __init__(self, path: Path, token: int, handle: int) -> None:
+    def __init__(self, path: Path, token: int, handle: int, suffix: str) -> None:
         self.token = token
         self.handle = handle
-        self.suffix = f"{token}-{uuid.uuid4().hex[:8]}"
-        """What the names of the folders that are built under it end in."""
+        self.suffix = suffix
+        """What the names of the folders that are built under it end in; its file tells it."""
         self._path = path
 
     def is_held(self) -> bool:
         """Tell whether nobody has taken it over, or has removed it."""
         folder, name = self._path.parent, self._path.name.rpartition(".")[0]
         try:
-            is_newest = _newest(folder, name) == self.token
-            return is_newest and os.path.samestat(os.fstat(self.handle), os.stat(self._path))
+            # By what the file tells: its number may change with its name, on mounts that do not know hard links.
+            return _newest(folder, name) == self.token and _told(self._path).get("suffix") == self.suffix
         except OSError as error:
             if error.errno not in _GONE:
                 raise
@@ -184,6 +185,7 @@ def _state(path: Path) -> int:
 def _make(folder: Path, name: str, token: int) -> Lease | None:
     """Make the token file, locked; None when another writer was faster."""
     path, aside = folder / f"{name}.{token}", folder / f"{TEMPORARY_PREFIX}{name}-{uuid.uuid4().hex}"
+    suffix = f"{token}-{uuid.uuid4().hex[:8]}"
     handle = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
@@ -192,7 +194,8 @@ def _make(folder: Path, name: str, token: int) -> Lease | None:
             if error.errno not in _NO_FLOCK:
                 raise
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        os.write(handle, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": since}).encode())
+        told = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "suffix": suffix}
+        os.write(handle, json.dumps(told).encode())
         os.link(aside, path)
         flush_folder(folder)
     except (FileExistsError, FileNotFoundError):  # or even so fast that it has cleared away what lay aside
@@ -203,12 +206,20 @@ def _make(folder: Path, name: str, token: int) -> Lease | None:
         raise
     finally:
         aside.unlink(missing_ok=True)
-    return Lease(path, token, handle)
+    return Lease(path, token, handle, suffix)
 
 
 def _maker(path: Path) -> str:
     try:
-        told = parse_json(path.read_text(encoding="utf-8"))
+        told = _told(path)
         return f"process {told['pid']} on {told['host']}, since {told['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError):
         return "which one, its lease does not tell"
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """Return what a token file tells, {} for one that was written by something else."""
+    try:
+        return parse_object(path.read_bytes())
+    except ValueError:
+        return {}

@@ -96,12 +96,22 @@ TIMES = {
     "shown within a minute": NOBODY_WITHIN_SECONDS,
     "more than eight hours": TOO_LONG_HOURS * 3600,
     "every ten seconds": progress._INTERVAL_SECONDS,
-    "up to a minute is waited": LONGEST_WAIT_SECONDS,
+    "up to five minutes are waited": LONGEST_WAIT_SECONDS,
     "at most two minutes": seconds(
         yaml.safe_load(MAIN.read_text(encoding="utf-8"))["services"]["worker"]["stop_grace_period"]
     ),
 }
-NUMBERS = {"a": 1, "half a": 0.5, "two": 2, "two and a half": 2.5, "four": 4, "six": 6, "eight": 8, "ten": 10}
+NUMBERS = {
+    "a": 1,
+    "half a": 0.5,
+    "two": 2,
+    "two and a half": 2.5,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "eight": 8,
+    "ten": 10,
+}
 UNITS = {"second": 1, "minute": 60, "hour": 3600}
 # The demo at a size that is done in seconds.
 SMALL = {

@@ -20,11 +20,13 @@ from podsquad.cli import main
 from podsquad.command.drill import run_drills
 from podsquad.config.load import load_settings
 from podsquad.config.settings import Settings
+from podsquad.drill import deployment
 from podsquad.drill.deployment import Deployment
 from podsquad.drill.scenarios import DRILLS, Drill, Outcome, kill, truncate_checkpoint
 from podsquad.errors import SettingsError
 from podsquad.processes import ProcessRecord, children_of
 from podsquad.stages.libraries import ABSENT
+from podsquad.store.removal import remove
 from tests.faults.telling import CANARY, files_with_token
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -274,6 +276,31 @@ def test_what_bears_a_key_of_the_drill_s_goes_and_nothing_else(tmp_path: Path) -
         (store / f".prefect/{stage}-{key}-0123").write_text("a result")
         (store / ".prefect/0123").write_text(f'{{"error": "building {key}"}}')
         (store / ".prefect/0456").write_text('{"error": "cannot load the tokenizer podsquad-drill/tokenizer"}')
+    assert listing(store) == before
+
+
+def test_a_stop_while_it_removes_what_it_made_leaves_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = a_user_s_store(tmp_path)
+    before = listing(store)
+    settings: Settings = load_settings("demo", {"store.path": str(store)}).settings
+    removals: list[Path] = []
+
+    def remove_stopped_once(path: Path, *, ignore_errors: bool) -> None:
+        removals.append(path)
+        if len(removals) == 1:
+            raise KeyboardInterrupt
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(deployment, "remove", remove_stopped_once)
+    place = Deployment(settings, tmp_path)
+    ((stage, key),) = place.keys().items()
+    (store / stage / key).mkdir(parents=True)
+    (store / stage / key / "file").write_text("the drill's")
+    with pytest.raises(KeyboardInterrupt):
+        place.__exit__()
+    assert len(removals) > 1
     assert listing(store) == before
 
 

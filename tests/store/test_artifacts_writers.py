@@ -93,7 +93,7 @@ def test_a_process_that_stood_still_is_taken_over_and_its_late_writes_are_refuse
         assert second.line() == f"the run that was building {KEY} gave no sign of life for 1 seconds: taken over"
         assert second.line() == "builds with ['checkpoint']"  # what the first one saved is gone on from
         first.process.send_signal(signal.SIGCONT)
-        assert first.finish() == f"LeaseLostError another run took over the building of train {KEY}"
+        assert first.finish() == f"LeaseLostError the right to build train {KEY} is lost"
         built = second.finish()
         assert built.startswith("built ")
         third = Child(tmp_path)

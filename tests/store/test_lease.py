@@ -181,11 +181,22 @@ def test_without_flock_too_what_came_to_its_end_is_free_at_once(tmp_path: Path) 
 
 
 def test_a_lease_whose_file_another_host_removed_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(handle: int) -> None:
+    def refuse(path: Path) -> None:
         raise OSError(errno.ESTALE, "Stale file handle")  # as NFS does
 
     with leased(tmp_path, "key", log=print) as lease, monkeypatch.context() as patch:
-        patch.setattr(os, "fstat", refuse)
+        patch.setattr(Path, "read_bytes", refuse)
+        assert not lease.is_held()
+
+
+def test_a_lease_is_known_by_what_its_file_tells(tmp_path: Path) -> None:
+    """Not by the file's number: mounts that do not know hard links as one file give each name another one."""
+    with leased(tmp_path, "key", log=print) as lease:
+        copy = tmp_path / "copy"
+        shutil.copy(tmp_path / "key.1", copy)
+        copy.replace(tmp_path / "key.1")
+        assert lease.is_held()
+        (tmp_path / "key.1").write_bytes(b"[]")
         assert not lease.is_held()
 
 
