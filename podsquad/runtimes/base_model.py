@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from podsquad.errors import InputMissingError, SettingsError
@@ -29,8 +29,17 @@ def takes_token_types(config: Any, layout: Mapping[str, Any]) -> bool:
     return bool(layout["uses_token_types"]) and getattr(config, "type_vocab_size", 0) >= 2
 
 
-def check_fit(config: Any, layout: Mapping[str, Any], base: str) -> None:
-    """Raise SettingsError unless the model knows the features' vocabulary and has positions for their length."""
+def check_fit(config: Any, layout: Mapping[str, Any], base: str, known: Container[type]) -> None:
+    """Raise SettingsError unless the model answers questions, knows the features' vocabulary and reads their length.
+
+    ``known`` are the configs' classes that transformers has a question-answering model for.
+    """
+    if type(config) not in known or not hasattr(config, "vocab_size"):
+        raise SettingsError(
+            f"model.base {base} is of the kind {config.model_type}, which answers no questions about texts",
+            why="transformers has no extractive question-answering model of that kind",
+            do="set model.base to an encoder that it has one for, such as a BERT or a RoBERTa",
+        )
     if config.vocab_size < layout["vocab_size"]:
         raise SettingsError(
             f"model.base {base} knows {config.vocab_size:,} tokens, but the features' tokenizer makes "

@@ -12,6 +12,7 @@ from podsquad.errors import InputMissingError, SettingsError
 from podsquad.runtimes.base_model import check_fit, first_position, locate_base, refuse_other_weights
 
 LAYOUT = {"vocab_size": 100, "max_length": 64, "uses_token_types": False}
+KNOWN = (SimpleNamespace,)
 
 
 def config(model_type: str, positions: int | None = 64, vocabulary: int = 100) -> Any:
@@ -22,18 +23,26 @@ def config(model_type: str, positions: int | None = 64, vocabulary: int = 100) -
 @pytest.mark.parametrize(("kind", "first"), [("roberta", 2), ("camembert", 2), ("xlm-roberta", 2), ("bert", 0)])
 def test_positions_are_counted_as_the_encoder_does(kind: str, first: int) -> None:
     assert first_position(config(kind)) == first
-    check_fit(config(kind, positions=64 + first), LAYOUT, "base")
+    check_fit(config(kind, positions=64 + first), LAYOUT, "base", KNOWN)
     with pytest.raises(SettingsError, match="reads at most 63 tokens"):
-        check_fit(config(kind, positions=63 + first), LAYOUT, "base")
+        check_fit(config(kind, positions=63 + first), LAYOUT, "base", KNOWN)
 
 
 def test_an_encoder_without_positions_reads_any_length() -> None:
-    check_fit(config("modernbert", positions=None), LAYOUT, "base")
+    check_fit(config("modernbert", positions=None), LAYOUT, "base", KNOWN)
 
 
 def test_a_small_vocabulary_does_not_fit() -> None:
     with pytest.raises(SettingsError, match="knows 99 tokens, but the features' tokenizer makes 100"):
-        check_fit(config("bert", vocabulary=99), LAYOUT, "base")
+        check_fit(config("bert", vocabulary=99), LAYOUT, "base", KNOWN)
+
+
+def test_a_model_that_answers_no_questions_is_told_by_its_kind() -> None:
+    with pytest.raises(SettingsError, match="is of the kind pegasus, which answers no questions about texts"):
+        check_fit(config("pegasus"), LAYOUT, "base", ())
+    image = SimpleNamespace(model_type="vit")
+    with pytest.raises(SettingsError, match="is of the kind vit, which"):
+        check_fit(image, LAYOUT, "base", KNOWN)
 
 
 def test_only_the_head_and_a_counter_may_be_missing() -> None:

@@ -12,7 +12,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForQuestionAnswering, RobertaConfig
+from transformers import (
+    MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    RobertaConfig,
+)
 
 from podsquad.errors import InputMissingError
 from podsquad.hub_files import Log, tell_nobody
@@ -53,7 +58,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any], *, log: Log
         for name in _DROPOUT_NAMES:
             if hasattr(config, name):
                 setattr(config, name, model["dropout"])
-    check_fit(config, layout, model["base"])
+    check_fit(config, layout, model["base"], MODEL_FOR_QUESTION_ANSWERING_MAPPING)
     return config
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from transformers.models.auto.configuration_auto import AutoConfig
-from transformers.models.auto.modeling_auto import AutoModelForQuestionAnswering
+from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoModelForQuestionAnswering
 from transformers.models.roberta.configuration_roberta import RobertaConfig
 
 from podsquad.hub_files import Log, tell_nobody
@@ -51,7 +51,7 @@ def load_config(model: Mapping[str, Any], layout: Mapping[str, Any], *, log: Log
         for name in _DROPOUT_NAMES:
             if getattr(config, name, None) is not None:
                 setattr(config, name, model["dropout"])
-    check_fit(config, layout, model["base"])
+    check_fit(config, layout, model["base"], MODEL_FOR_QUESTION_ANSWERING_MAPPING)
     return config
 
 

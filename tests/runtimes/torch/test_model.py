@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import RobertaConfig, RobertaForCausalLM, RobertaModel
+from transformers import PegasusConfig, PretrainedConfig, RobertaConfig, RobertaForCausalLM, RobertaModel, ViTConfig
 
 from podsquad.errors import DiskFullError, InputMissingError, PodsquadError, SettingsError, TemporaryError
 from podsquad.runtimes.base_errors import explain_load_error
@@ -105,6 +105,13 @@ def test_a_model_from_scratch_is_of_the_sizes_given() -> None:
 def test_an_encoder_that_does_not_fit_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         build(save_encoder(tmp_path / "encoder", **changes))
+
+
+@pytest.mark.parametrize("kind", [PegasusConfig, ViTConfig])
+def test_a_model_that_answers_no_questions_is_refused(tmp_path: Path, kind: type[PretrainedConfig]) -> None:
+    kind().save_pretrained(tmp_path)
+    with pytest.raises(SettingsError, match="which answers no questions about texts"):
+        build(tmp_path)
 
 
 @pytest.mark.parametrize("base", ["nothing/here/deep", "./nothing", "/nothing", "nothing/"])
