@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import HypothesisDeprecationWarning
 from hypothesis.internal.conjecture import providers
 
 OF_A_RUN = {
@@ -67,7 +69,10 @@ def hostile(reader: str, *strategies: Any, **named: Any) -> Callable[[Callable[.
         def checked(*args: Any, **kwargs: Any) -> None:
             nonlocal count
             count = 0
-            with pytest.MonkeyPatch.context() as patch:
+            with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+                # A thread of an earlier test's Prefect may draw a number while an input is made, and hypothesis takes
+                # the strategy for who drew it.
+                warnings.filterwarnings("ignore", "Do not use the `random` module", HypothesisDeprecationWarning)
                 if times == 1:
                     # Else hypothesis also draws what stands in the source of all modules that happen to be loaded.
                     patch.setattr(providers, "_get_local_constants", providers.Constants)

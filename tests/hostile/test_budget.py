@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -45,3 +46,14 @@ def test_an_input_that_takes_too_long_fails_a_test(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(AssertionError):
         wait()
+
+
+def test_a_number_that_somebody_else_draws_fails_no_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a thread does that an earlier test left behind, in the middle of a draw."""
+    monkeypatch.setitem(INPUTS, "disturbed", 1)
+
+    @hostile("disturbed", number=st.integers().map(lambda number: number + bool(random.random())))
+    def look(number: int) -> None:
+        pass
+
+    look()
