@@ -6,7 +6,7 @@
 # make down    stop them; make deploy registers the deployments again, make worker starts a worker in the foreground
 # make test-prefect   the tests against a genuine server and worker, and in a browser (Debian's chromium)
 # make screenshots    make the pictures in docs/images anew, from a genuine run
-# make crash   the long crash tests: 200 kills at random instants, about an hour
+# make crash   the long crash tests: 200 kills at random instants, half an hour on two idle cores
 # make hostile ten times as many hostile inputs as make test has, other ones each time; ten minutes
 # make bench   the figures that the README claims
 # make clean   remove what the demo made; make distclean also removes .venv and .venv-ipu
