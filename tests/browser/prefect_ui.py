@@ -112,7 +112,13 @@ class PrefectUI:
         """Return key and description of each artifact that the run's page shows."""
         cards = self.tab("Artifacts").get_by_role("link")
         cards.first.wait_for()
-        texts = [card.inner_text().split("\n") for card in cards.all()]  # kind, key, time, "Created", description
+        texts: list[list[str]] = []
+
+        def are_whole() -> bool:  # a description comes a moment after the rest: kind, key, time, "Created"
+            texts[:] = [card.inner_text().split("\n") for card in cards.all()]
+            return all(lines[-1] != "Created" for lines in texts)
+
+        wait_until("every artifact has its description", are_whole)
         return [(lines[2], lines[-1]) for lines in texts]
 
     def open_artifact(self, key: str) -> Locator:
