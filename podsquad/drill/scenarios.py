@@ -13,12 +13,12 @@ from podsquad.data.demo import ENCODER_FOLDER
 from podsquad.drill.deployment import CHECKPOINT_STEPS, OWNER, Deployment, Run
 from podsquad.drill.hub_server import Fault, HubServer
 from podsquad.errors import DiskFullError, InternalError, LeaseLostError
+from podsquad.store.artifacts import lease_lost
 
 _TOKENIZER = f"{OWNER}/tokenizer"
 _LEASE_SECONDS = 3
 _FULL_KIBIBYTES = 64  # less than a checkpoint of the drill's model
 _NUM_FAILED = 3
-_TAKEN_OVER = "another run took over"
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def stale_lease(place: Deployment, whole: str, between: Callable[[], None]) -> O
     seconds = recovery.seconds
     run.send(signal.SIGCONT)
     faults += _ends_with(run, LeaseLostError.exit_code)
-    if _TAKEN_OVER not in run.log.read_text(encoding="utf-8", errors="replace"):
-        faults.append("the process that woke did not say that another one took over")
+    if lease_lost("train", place.keys()["train"]).what not in run.log.read_text(encoding="utf-8", errors="replace"):
+        faults.append("the process that woke did not say that its right to build is lost")
     if place.digest("train") != whole:
         faults.append("the process that woke changed the model")
     return Outcome("stale-lease", f"SIGSTOP after the checkpoint of step {newest}", lost, seconds, tuple(faults))

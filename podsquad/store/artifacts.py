@@ -187,6 +187,16 @@ class Store:
             raise gone(path)
 
 
+def lease_lost(stage: str, key: str) -> LeaseLostError:
+    """Return the error of a build that is another writer's by now."""
+    return LeaseLostError(
+        f"the right to build {stage} {key} is lost",
+        why="another run took it over, because this one gave no sign of life for longer than store.lease_seconds "
+        "(it was stopped, or its machine was); or the store was removed under it",
+        do="nothing where another run builds it; run the same again to go on from what is there",
+    )
+
+
 @contextlib.contextmanager
 def _loss_told(stage: str, key: str, home: Path, lease: Lease) -> Iterator[None]:
     """Name what fails here because the lease is lost."""
@@ -195,12 +205,7 @@ def _loss_told(stage: str, key: str, home: Path, lease: Lease) -> Iterator[None]
     except Exception as error:
         if not home.is_dir() or lease.is_held():
             raise
-        raise LeaseLostError(
-            f"the right to build {stage} {key} is lost",
-            why="another run took it over, because this one gave no sign of life for longer than store.lease_seconds "
-            "(it was stopped, or its machine was); or the store was removed under it",
-            do="nothing where another run builds it; run the same again to go on from what is there",
-        ) from error
+        raise lease_lost(stage, key) from error
 
 
 def _make_manifest(folder: Path, ingredients: Ingredients) -> dict[str, Any]:
