@@ -22,14 +22,15 @@ from deployments.survivors import Survivors
 from deployments.sweep import Survivor
 
 RUN = uuid4()
-# In the place of a flow's process, which it is by its arguments. It minds no signal, and tells which ones it got.
+# In the place of a flow's process, which it is by its arguments. It minds no signal, and tells which ones it got: it
+# takes one after the other, where a handler of Python's could be overtaken by the next one's.
 PROGRAM = """
 import os, signal
-for each in (signal.SIGTERM, signal.SIGURG):
-    signal.signal(each, lambda number, frame: os.write(1, signal.Signals(number).name.encode() + b"\\n"))
+minded = {signal.SIGTERM, signal.SIGURG}
+signal.pthread_sigmask(signal.SIG_BLOCK, minded)
 os.write(1, b"ready\\n")
 while True:
-    signal.pause()
+    os.write(1, signal.Signals(signal.sigwait(minded)).name.encode() + b"\\n")
 """
 
 
