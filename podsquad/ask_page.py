@@ -7,6 +7,7 @@ compared) nor make it work (the Origin header is compared, and only JSON is take
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import socket
@@ -161,10 +162,11 @@ class _Handler(BaseHTTPRequestHandler):
         why = "this server answers what its own page asks, and nothing else"
         self._send_json(status, _told(SettingsError(what, why=why, do=do or f"open {self.server.url} in a browser")))
         # A connection closed with bytes unread is reset, and the browser would not see why.
-        self.connection.shutdown(socket.SHUT_WR)
         left = _MOST_DISCARDED_BYTES
-        while left > 0 and (piece := self.rfile.read1(min(left, 2**16))):
-            left -= len(piece)
+        with contextlib.suppress(OSError):  # it may have gone by then
+            self.connection.shutdown(socket.SHUT_WR)
+            while left > 0 and (piece := self.rfile.read1(min(left, 2**16))):
+                left -= len(piece)
 
     def _send_json(self, status: HTTPStatus, value: dict[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(value).encode("ascii"), "default-src 'none'")

@@ -10,7 +10,7 @@
     │   └── DiskFullError  no space is left where the store, or a scratch file, lies        resume  exit 74
     └── TemporaryError     the same again may well succeed: network, killed child           retry   exit 75
         ├── StoppedError   asked to stop; what was done is saved and will be reused         retry   exit 75
-        └── LeaseLostError another run took over what this one was building                 retry   exit 75
+        └── LeaseLostError the right to build is lost: taken over, or the store removed     retry   exit 75
 
 The remedy is one of three. retry: the flow tries the stage again by itself, and a person may run the same later.
 resume: somebody mends the place first, then the same command goes on from where it stopped. stop: the same again would

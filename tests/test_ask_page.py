@@ -6,14 +6,16 @@ import http.client
 import json
 import re
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from html import escape
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
-from podsquad.ask_page import ADDRESS, MOST_BODY_BYTES, AskServer, parse_request
+from podsquad.ask_page import ADDRESS, MOST_BODY_BYTES, AskServer, _Handler, parse_request
 from podsquad.errors import DataError, SettingsError, TemporaryError
 
 SECONDS = 120.0
@@ -223,6 +225,30 @@ def test_a_browser_that_goes_away_leaves_no_trace(server: AskServer, capfd: pyte
         head = f"POST /answer HTTP/1.1\r\nHost: localhost:{server.server_port}\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: 50\r\n\r\n{{".encode())
     assert ask(server, "Who?", "Ada").status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_browser_that_goes_away_as_it_is_refused_leaves_no_trace(
+    server: AskServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    has_answered, is_gone = Event(), Event()
+
+    class Handler(_Handler):
+        def _send(self, *arguments: Any) -> None:
+            super()._send(*arguments)
+            has_answered.set()
+            assert is_gone.wait(SECONDS)
+
+    monkeypatch.setattr(server, "RequestHandlerClass", Handler)
+    connection = socket.create_connection((ADDRESS, server.server_port), timeout=SECONDS)
+    connection.sendall(b"GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+    assert has_answered.wait(SECONDS)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # it goes without a farewell
+    connection.close()
+    is_gone.set()
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(SECONDS)
     assert capfd.readouterr() == ("", "")
 
 

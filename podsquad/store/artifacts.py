@@ -118,7 +118,8 @@ class Store:
 
         Raises what ``build`` raises, an OSError of it as errors.from_os_error tells it; then nothing half-made is
         kept but ``work``, which stays for the next attempt. Raises LeaseLostError when another caller took the build
-        over because this one stood still: nothing that it wrote since then came into the store.
+        over because this one stood still, or the store was removed under it: nothing that it wrote since then came
+        into the store.
         """
         stage, key = ingredients["stage"], key_of(ingredients)
         home = self.root / stage
@@ -188,7 +189,7 @@ class Store:
 
 
 def lease_lost(stage: str, key: str) -> LeaseLostError:
-    """Return the error of a build that is another writer's by now."""
+    """Return the error of a build whose lease is lost."""
     return LeaseLostError(
         f"the right to build {stage} {key} is lost",
         why="another run took it over, because this one gave no sign of life for longer than store.lease_seconds "

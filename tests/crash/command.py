@@ -26,6 +26,7 @@ SETTINGS = (
     "training.epochs=3",
     "training.batch_size=20",
     "training.checkpoint_interval_steps=2",
+    "runtime.device=cpu",
     "runtime.threads=1",
     "retry.delay_seconds=0.1",
 )

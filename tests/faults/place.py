@@ -34,6 +34,7 @@ TINY = {
     "training.epochs": 2,
     "training.batch_size": 10,
     "training.checkpoint_interval_steps": 1,
+    "runtime.device": "cpu",
     "runtime.threads": 1,
     "store.lease_seconds": 5,
 }
