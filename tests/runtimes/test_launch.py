@@ -40,11 +40,6 @@ class Holders:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-@pytest.fixture
 def holders(tmp_path: Path) -> Any:
     pipe = Holders(tmp_path / "holders")
     yield pipe

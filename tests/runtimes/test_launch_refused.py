@@ -18,11 +18,6 @@ from tests.runtimes.bench import Bench
 HOME = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
 def test_an_interpreter_that_is_not_there_is_a_settings_error(bench: Bench) -> None:
     with pytest.raises(SettingsError, match=r"cannot start the runtime torch with /nowhere/python: No such file"):
         run_job(bench.job(), "torch", python=Path("/nowhere/python"), on_event=bench.events.append)
@@ -44,8 +39,6 @@ def test_a_host_without_room_for_another_open_file_is_a_passing_error(bench: Ben
     """The genuine refusal, in a process of its own: it is the pipes of the child that find no room."""
     source = f"""
 import os, resource
-from pathlib import Path
-from typing import Any
 from podsquad.errors import TemporaryError
 from podsquad.runtimes.job import Job
 from podsquad.runtimes.launch import run_job
